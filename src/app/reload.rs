@@ -174,6 +174,7 @@ fn observed(config: &Config) -> http::Observed {
     let certificate = |(name, files): (&'static str, &Option<TlsFiles>)| Some((name, files.as_ref()?.cert.clone()));
     http::Observed {
         access: config.metrics.clone(),
+        connections: http::listen::at_most(config.workers),
         certificates: listeners.into_iter().filter_map(certificate).collect(),
         disks: vec![("data", layout.data), ("erasure", layout.erasure)],
         folders: match layout.kind {

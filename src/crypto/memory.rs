@@ -202,6 +202,15 @@ fn never_swapped(mount: &Path) -> bool {
     })
 }
 
+/// Bytes that the control group of this process, or one above it, may take; `None` where there is no such limit.
+pub(crate) fn limit() -> Option<u64> {
+    let table = std::fs::read_to_string("/proc/self/cgroup").ok()?;
+    let own = table.lines().find_map(|line| line.strip_prefix("0::/"))?;
+    let of = |group: &Path| std::fs::read_to_string(Path::new("/sys/fs/cgroup").join(group).join("memory.max"));
+    let limits = Path::new(own).ancestors().filter_map(|group| of(group).ok()?.trim().parse().ok());
+    limits.min()
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]

@@ -1,5 +1,6 @@
 //! The applicant's side of the public listener: the page behind a link, the form it sends, and resumable uploads (tus).
 
+pub(crate) mod check_upload;
 mod form;
 pub(crate) mod layout;
 mod link_address;

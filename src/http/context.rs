@@ -22,6 +22,7 @@ use super::forwarded::Proxies;
 use super::gate::{Gate, Keys};
 use crate::http::assets::Theme;
 use crate::http::body::BodyPace;
+use crate::http::check::Checks;
 use crate::http::kept::Kept;
 use crate::http::permits::UploadLimits;
 use crate::http::settings::{MetricsAccess, RequestLog};
@@ -126,6 +127,8 @@ pub(crate) struct Observed {
     pub certificates: Vec<(&'static str, PathBuf)>,
     /// Folders whose file systems must not become full.
     pub disks: Vec<(&'static str, PathBuf)>,
+    /// Connections that may be open at once.
+    pub connections: usize,
     /// Folders that grow.
     pub folders: Vec<(&'static str, PathBuf)>,
 }
@@ -144,6 +147,7 @@ pub(crate) struct AppState {
     pub sso: Option<SingleSignOn>,
     pub keys: Arc<Keys>,
     pub refusals: Arc<Refusals>,
+    pub checks: Arc<Checks>,
     pub kept: Arc<Kept>,
     pub observed: Observed,
     pub request_log: RequestLog,

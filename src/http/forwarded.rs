@@ -63,6 +63,20 @@ pub(crate) struct Proxies {
     seen: Mutex<Seen>,
 }
 
+/// The way of one request, for a check of the proxies in front.
+pub(crate) struct Hops {
+    /// The other end of the connection.
+    pub peer: IpAddr,
+    pub is_trusted: bool,
+    /// By whose address the request is counted.
+    pub client: IpAddr,
+    /// The header that counts, and the last address in it, believed or not.
+    pub header: &'static str,
+    pub named: Option<IpAddr>,
+    /// The last address in the header that does not count.
+    pub named_otherwise: Option<IpAddr>,
+}
+
 #[derive(Default)]
 struct Seen {
     /// Whom untrusted addresses name, by hash.
@@ -116,6 +130,24 @@ impl Proxies {
             }
         }
         client
+    }
+
+    /// What this request's way says of whom it comes from; nothing of it goes to the log.
+    pub(crate) fn hops(&self, peer: IpAddr, headers: &HeaderMap) -> Hops {
+        let peer = peer.to_canonical();
+        let named = |header: AddressHeader| header.items(headers).find_map(|item| header.address(item));
+        let other = match self.header {
+            AddressHeader::XForwardedFor => AddressHeader::Forwarded,
+            AddressHeader::Forwarded => AddressHeader::XForwardedFor,
+        };
+        Hops {
+            peer,
+            is_trusted: self.trusts(peer),
+            client: self.walk(peer, headers),
+            header: self.header.name(),
+            named: named(self.header),
+            named_otherwise: named(other),
+        }
     }
 
     /// Somebody at this address was refused for what was done from it.

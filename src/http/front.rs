@@ -6,6 +6,7 @@ use actix_web::dev::{Extensions, ServiceRequest};
 use actix_web::web;
 
 use super::assets::Theme;
+use super::check::Checks;
 use super::connections::{ConnectionLimits, Connections};
 use super::context::{AppState, Company, Limits, Observed, ServerSettings};
 use super::gate::{Gate, Keys};
@@ -57,6 +58,7 @@ impl Front {
             gate: Gate::new(limits.uploads, limits.pages_per_address),
             keys: Arc::new(Keys::new(limits.api_per_minute)),
             refusals: Arc::default(),
+            checks: Arc::default(),
             kept: Arc::default(),
             store,
         };
@@ -80,6 +82,7 @@ impl Front {
             gate: before.gate.with(limits.uploads, limits.pages_per_address),
             keys: before.keys.with(limits.api_per_minute),
             refusals: before.refusals.clone(),
+            checks: before.checks.clone(),
             kept: before.kept.clone(),
             store: before.store.clone(),
         };
@@ -107,6 +110,7 @@ struct Lasting {
     gate: Gate,
     keys: Arc<Keys>,
     refusals: Arc<Refusals>,
+    checks: Arc<Checks>,
     kept: Arc<Kept>,
     store: Arc<dyn Backend>,
 }
@@ -147,6 +151,7 @@ impl Seen {
                 sso: made.map(sso),
                 keys: lasting.keys,
                 refusals: lasting.refusals,
+                checks: lasting.checks,
                 kept: lasting.kept,
                 observed,
                 request_log,

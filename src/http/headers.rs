@@ -19,29 +19,35 @@ const HEAD_BYTES: usize = 16 << 10;
 const HEAD_FIELDS: usize = 64;
 const PERMISSIONS: &str = "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()";
 
+/// What every answer of both listeners has.
+const COMMON: [(&str, &str); 9] = [
+    ("Cache-Control", "no-store"),
+    ("X-Content-Type-Options", "nosniff"),
+    ("X-Frame-Options", "DENY"),
+    ("Cross-Origin-Opener-Policy", "same-origin"),
+    ("Cross-Origin-Embedder-Policy", "require-corp"),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+    ("Strict-Transport-Security", "max-age=63072000; includeSubDomains"),
+    ("X-Robots-Tag", "noindex, noarchive"),
+    ("Permissions-Policy", PERMISSIONS),
+];
+
+/// What an answer of the public listener has, unless its handler says otherwise.
+pub(crate) fn of_public_answers() -> impl Iterator<Item = (&'static str, &'static str)> {
+    COMMON
+        .into_iter()
+        .chain([("Content-Security-Policy", PUBLIC_CSP), ("Referrer-Policy", "no-referrer")])
+}
+
 pub(crate) fn public_headers() -> DefaultHeaders {
-    common()
-        .add(("Content-Security-Policy", PUBLIC_CSP))
-        .add(("Referrer-Policy", "no-referrer"))
+    of_public_answers().fold(DefaultHeaders::new(), DefaultHeaders::add)
 }
 
 pub(crate) fn staff_headers() -> DefaultHeaders {
-    common()
-        .add(("Content-Security-Policy", STAFF_CSP))
-        .add(("Referrer-Policy", "same-origin"))
-}
-
-fn common() -> DefaultHeaders {
-    DefaultHeaders::new()
-        .add(("Cache-Control", "no-store"))
-        .add(("X-Content-Type-Options", "nosniff"))
-        .add(("X-Frame-Options", "DENY"))
-        .add(("Cross-Origin-Opener-Policy", "same-origin"))
-        .add(("Cross-Origin-Embedder-Policy", "require-corp"))
-        .add(("Cross-Origin-Resource-Policy", "same-origin"))
-        .add(("Strict-Transport-Security", "max-age=63072000; includeSubDomains"))
-        .add(("X-Robots-Tag", "noindex, noarchive"))
-        .add(("Permissions-Policy", PERMISSIONS))
+    COMMON
+        .into_iter()
+        .chain([("Content-Security-Policy", STAFF_CSP), ("Referrer-Policy", "same-origin")])
+        .fold(DefaultHeaders::new(), DefaultHeaders::add)
 }
 
 /// Gives every header value bytes of its own. As actix reads them they are slices of the connection's buffer, in which the first bytes of the body lie too; and

@@ -23,7 +23,7 @@ async fn healthy(state: web::Data<AppState>) -> Result<HttpResponse, Problem> {
 }
 
 /// 200 once uploads can be taken: a free erasure slot, room on the disk, a store that reads and writes. A vault that waits for its passphrase is ready; one whose private key is not there is not.
-async fn ready(state: web::Data<AppState>) -> Result<HttpResponse, Problem> {
+pub(crate) async fn ready(state: web::Data<AppState>) -> Result<HttpResponse, Problem> {
     let portal = &state.portal;
     portal.requests.next_due(crate::storage::WorkQueues::All).await?;
     vault::can_take(portal)?;

@@ -34,6 +34,19 @@ use bursts::Bursts;
 const PER_WORKER: usize = 1_024;
 const TLS_HANDSHAKE: std::time::Duration = std::time::Duration::from_secs(5);
 
+/// The threads of each listener; 0 in the configuration is one for each core.
+pub(crate) fn threads(configured: usize) -> usize {
+    match configured {
+        0 => std::thread::available_parallelism().map_or(2, usize::from),
+        some => some,
+    }
+}
+
+/// Connections that both listeners together hold at most.
+pub(crate) fn at_most(configured: usize) -> usize {
+    2 * threads(configured) * PER_WORKER
+}
+
 /// One listener before it runs.
 pub(crate) struct Server {
     pub name: &'static str,

@@ -8,9 +8,9 @@ use actix_web::dev::ServerHandle;
 use actix_web::middleware::from_fn;
 use actix_web::{App, web};
 
-use super::applicant::{opened, qr, tus, upload};
+use super::applicant::{check_upload, opened, qr, tus, upload};
 use super::front::Front;
-use super::{access_log, callback, headers, health, hosts, listen, metrics, problem_pages, staff};
+use super::{access_log, callback, headers, health, hosts, listen, metrics, problem_pages, staff, standing};
 
 /// Everything the listeners need, put together once.
 pub(crate) struct Servers {
@@ -28,10 +28,7 @@ pub(crate) struct Servers {
 pub(crate) fn open(listeners: Servers) -> io::Result<Vec<ServerHandle>> {
     let front = listeners.front;
     let [public_traffic, staff_traffic] = front.traffic.clone().map(web::Data::from);
-    let workers = match listeners.workers {
-        0 => std::thread::available_parallelism().map_or(2, usize::from),
-        some => some,
-    };
+    let workers = listen::threads(listeners.workers);
     let server = |name, socket, connections| listen::Server {
         name,
         socket,
@@ -70,6 +67,8 @@ pub(crate) fn open(listeners: Servers) -> io::Result<Vec<ServerHandle>> {
 
 /// The public listener.
 pub(crate) fn public_routes(routes: &mut web::ServiceConfig) {
+    // Before the links, whose addresses it looks like.
+    check_upload::routes(routes);
     upload::routes(routes);
     tus::routes(routes);
     qr::routes(routes);
@@ -84,6 +83,7 @@ pub(crate) fn public_routes(routes: &mut web::ServiceConfig) {
 /// The staff listener.
 pub(crate) fn staff_routes(routes: &mut web::ServiceConfig) {
     staff::api::routes(routes);
+    standing::staff_routes(routes);
     health::routes(routes);
     metrics::routes(routes);
     problem_pages::staff_routes(routes);

@@ -1,10 +1,14 @@
 //! The portal as a whole: what it is worth on this machine, and what it is connected to.
 
+use std::collections::BTreeMap;
+
 use time::OffsetDateTime;
 
 use crate::crypto::assurance::Assurance;
 use crate::domain::delivery::ConfirmAt;
+use crate::domain::document::ProviderName;
 use crate::domain::request::RequestState;
+use crate::storage::Filter;
 use crate::storage::clock::Standing;
 use crate::workflow::vault::{self, VaultKey};
 use crate::workflow::{Portal, WorkflowError};
@@ -34,6 +38,48 @@ pub(crate) async fn status(portal: &Portal) -> Result<Status, WorkflowError> {
         last_backup: portal.backups.last(),
         requests: portal.requests.counts().await?,
     })
+}
+
+/// A provider that the configuration does not name any more, and that requests wait for.
+pub(crate) struct GoneProvider {
+    pub provider: ProviderName,
+    pub requests: usize,
+    /// Only so many were looked through.
+    pub more: bool,
+}
+
+/// What is looked through in each state.
+const LOOK: usize = 1_000;
+/// Requests that still have something to do with their provider.
+const WAITING: [RequestState; 6] = [
+    RequestState::Awaiting,
+    RequestState::Receiving,
+    RequestState::Received,
+    RequestState::Forwarding,
+    RequestState::AwaitingConfirmation,
+    RequestState::NeedsAttention,
+];
+
+pub(crate) async fn gone_providers(portal: &Portal) -> Result<Vec<GoneProvider>, WorkflowError> {
+    let mut found: BTreeMap<ProviderName, usize> = BTreeMap::new();
+    let mut more = false;
+    for state in WAITING {
+        let filter = Filter {
+            state: Some(state),
+            ..Filter::default()
+        };
+        let page = portal.requests.list(&filter, None, LOOK).await?;
+        more |= page.next.is_some();
+        for request in page.requests {
+            if !portal.providers.contains_key(&request.provider) {
+                *found.entry(request.provider).or_default() += 1;
+            }
+        }
+    }
+    let gone = found
+        .into_iter()
+        .map(|(provider, requests)| GoneProvider { provider, requests, more });
+    Ok(gone.collect())
 }
 
 /// The vault keys, and whether forwarding waits for a passphrase.
