@@ -8,6 +8,7 @@
 pub(crate) mod adyen;
 pub(crate) mod body;
 pub(crate) mod bridge;
+pub(crate) mod causes;
 pub(crate) mod client;
 pub(crate) mod dwolla;
 pub(crate) mod endpoint;

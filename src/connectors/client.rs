@@ -12,6 +12,7 @@ use time::Duration;
 
 use super::Failure;
 use super::body::Body;
+use super::causes::Unreached;
 use super::endpoint::Endpoint;
 use super::guard::{GuardedResolver, Reach, checked_url};
 use crate::domain::delivery::DeliveryProblem;
@@ -84,6 +85,17 @@ impl Client {
     /// The base address and `path`, which begins with `/`; what stands in it must be percent-encoded already.
     pub(crate) fn url(&self, path: &str) -> Url {
         join(&self.base, path)
+    }
+
+    /// Whether a connection can be made, with TLS where the address has it. Only the root is asked for, by HEAD: nothing is sent that means anything.
+    pub(crate) async fn reach(&self) -> Result<(), Unreached> {
+        let mut root = self.base.clone();
+        root.set_path("/");
+        match self.http.head(root).send().await {
+            Err(error) if error.is_connect() || error.is_timeout() => Err(Unreached::of(&error)),
+            // Whatever was answered, or that nothing was: somebody with the right name is there.
+            Ok(_) | Err(_) => Ok(()),
+        }
     }
 
     /// Sends and reads the answer, whatever its status.

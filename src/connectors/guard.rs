@@ -145,7 +145,7 @@ pub(crate) struct GuardedResolver(pub Reach);
 
 #[derive(Debug, thiserror::Error)]
 #[error("the name resolves to an address that is not allowed")]
-struct Refused;
+pub(crate) struct NotAllowed;
 
 impl Resolve for GuardedResolver {
     fn resolve(&self, name: Name) -> Resolving {
@@ -153,7 +153,7 @@ impl Resolve for GuardedResolver {
         Box::pin(async move {
             let found: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
             if found.is_empty() || !found.iter().all(|a| reach.allows(a.ip())) {
-                return Err(Refused.into());
+                return Err(NotAllowed.into());
             }
             Ok(Box::new(found.into_iter()) as Addrs)
         })

@@ -16,6 +16,7 @@ use time::Duration;
 
 use super::Failure;
 use super::body::Body;
+use super::causes::Unreached;
 use super::client::{Call, Client};
 use super::endpoint::Endpoint;
 use super::guard::checked_url;
@@ -127,6 +128,11 @@ impl Hook {
         } else {
             self.events.contains(&event)
         }
+    }
+
+    /// Whether the receiver can be reached, by the way that events take. No event is sent.
+    pub(crate) async fn reach(&self) -> Result<(), Unreached> {
+        self.client.reach().await
     }
 
     /// Sends a JSON body once. `id` stays the same for every try; `timestamp` is this try's, in seconds since 1970.

@@ -25,7 +25,9 @@ use lettre::{Address, AsyncSmtpTransport, AsyncTransport as _, Tokio1Executor};
 use maud::{DOCTYPE, Markup, html};
 use time::Duration;
 
+use super::causes::CertificateFault;
 use super::hook::WebhookOutcome;
+use crate::chain::chain;
 use crate::settings::Reader;
 
 /// Characters of an address, as RFC 5321 allows.
@@ -134,9 +136,18 @@ impl Mailer {
 
     /// Whether the relay answers, speaks the TLS that is wanted, and knows the login. The error says what is wrong.
     pub async fn check(&self) -> Result<(), String> {
-        match self.transport.test_connection().await {
+        let tried = self.transport.test_connection().await;
+        if let Some(fault) = tried.as_ref().err().and_then(|error| CertificateFault::of(error)) {
+            return Err(format!("The mail server is not believed: {fault}."));
+        }
+        match tried {
             Ok(true) => Ok(()),
             Ok(false) => Err("The mail server closes the connection at once.".to_owned()),
+            Err(error) if matches!(error.status().map(u16::from), Some(530 | 534 | 535)) => {
+                Err("The mail server refuses username and password, or wants them.".to_owned())
+            }
+            // What the library itself misses at the server, such as STARTTLS.
+            Err(error) if error.is_client() => Err(format!("The mail server does not offer what is needed: {}.", chain(&error))),
             Err(error) => match map_smtp_error(&error) {
                 WebhookOutcome::Later { why, .. } | WebhookOutcome::Never(why) => Err(why),
                 WebhookOutcome::Taken(_) => Ok(()),

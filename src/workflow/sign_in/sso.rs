@@ -18,6 +18,7 @@ use subtle::ConstantTimeEq;
 use time::{Duration, OffsetDateTime};
 use zeroize::Zeroizing;
 
+use crate::connectors::causes::Unreached;
 use crate::crypto::random;
 use crate::domain::account::Change;
 use crate::domain::agent::{Actor, Agent, AuthMethod, Role, Session};
@@ -66,6 +67,21 @@ struct Known {
     basic: bool,
     set: jsonwebtoken::jwk::JwkSet,
     set_at: OffsetDateTime,
+}
+
+/// Why what the provider publishes cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NotDiscovered {
+    #[error("{0}")]
+    Unreached(Unreached),
+    #[error("it answers with status {0}")]
+    Status(u16),
+    #[error("what it publishes cannot be read")]
+    Unreadable,
+    #[error("it calls itself \"{0}\"")]
+    Issuer(String),
+    #[error("it publishes no https address as {0}")]
+    Endpoint(&'static str),
 }
 
 /// To the provider, with the cookie that binds the way back to this browser.
@@ -136,44 +152,55 @@ impl SingleSignOn {
         all.remove(name).filter(|b| now < b.at + PATIENCE)
     }
 
-    async fn get(&self, url: Url) -> Option<Value> {
-        read(self.http.get(url).header("accept", "application/json").send().await.ok()?).await
+    async fn get(&self, url: Url) -> Result<Value, NotDiscovered> {
+        let sent = self.http.get(url).header("accept", "application/json").send().await;
+        let response = sent.map_err(|error| NotDiscovered::Unreached(Unreached::of(&error)))?;
+        match response.status().as_u16() {
+            200 => read(response).await.ok_or(NotDiscovered::Unreadable),
+            status => Err(NotDiscovered::Status(status)),
+        }
     }
 
-    async fn keys(&self, url: &Url) -> Option<jsonwebtoken::jwk::JwkSet> {
-        serde_json::from_value(self.get(url.clone()).await?).ok()
+    async fn keys(&self, url: &Url) -> Result<jsonwebtoken::jwk::JwkSet, NotDiscovered> {
+        serde_json::from_value(self.get(url.clone()).await?).map_err(|_| NotDiscovered::Unreadable)
+    }
+
+    /// Whether the provider is reached, says that it is who is configured, and shows its keys. Nobody signs in.
+    pub(crate) async fn check(&self, now: OffsetDateTime) -> Result<(), NotDiscovered> {
+        self.discover(now).await.map(drop)
     }
 
     /// What the provider publishes, fresh enough; with `wanted`, a key that is not known is asked for once more.
     async fn known(&self, now: OffsetDateTime, wanted: Option<&str>) -> Option<Known> {
         let mut known = self.known.lock().await;
         if known.as_ref().is_none_or(|k| now >= k.at + FORGET) {
-            *known = self.discover(now).await;
+            *known = self.discover(now).await.ok();
         }
         let found = known.as_mut()?;
         if wanted.is_some_and(|kid| found.set.find(kid).is_none()) && now >= found.set_at + KEYS_EVERY {
             found.set_at = now;
-            if let Some(set) = self.keys(&found.keys.clone()).await {
+            if let Ok(set) = self.keys(&found.keys.clone()).await {
                 found.set = set;
             }
         }
         Some(found.clone())
     }
 
-    async fn discover(&self, now: OffsetDateTime) -> Option<Known> {
+    async fn discover(&self, now: OffsetDateTime) -> Result<Known, NotDiscovered> {
         let address = format!("{}/.well-known/openid-configuration", self.settings.issuer.trim_end_matches('/'));
-        let document = self.get(Url::parse(&address).ok()?).await?;
+        let document = self.get(Url::parse(&address).map_err(|_| NotDiscovered::Unreadable)?).await?;
         if document["issuer"] != self.settings.issuer.as_str() {
-            return None;
+            return Err(NotDiscovered::Issuer(document["issuer"].as_str().unwrap_or_default().to_owned()));
         }
         let local = self.settings.issuer.starts_with("http://");
-        let url = |name: &str| {
-            let url = Url::parse(document[name].as_str()?).ok()?;
-            (url.scheme() == "https" || (local && url.scheme() == "http")).then_some(url)
+        let url = |name: &'static str| {
+            let url = document[name].as_str().and_then(|text| Url::parse(text).ok());
+            url.filter(|url| url.scheme() == "https" || (local && url.scheme() == "http"))
+                .ok_or(NotDiscovered::Endpoint(name))
         };
         let methods = document["token_endpoint_auth_methods_supported"].as_array();
         let keys = url("jwks_uri")?;
-        Some(Known {
+        Ok(Known {
             at: now,
             authorize: url("authorization_endpoint")?,
             token: url("token_endpoint")?,
