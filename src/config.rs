@@ -245,6 +245,9 @@ impl Config {
             sso: reader.section("sso", SsoSettings::read),
             data_dir,
         };
+        if config.public.address == config.staff.address && config.public.address.port() != 0 {
+            reader.error("listen.staff", "must be another address than listen.public");
+        }
         if config.sso.is_some() && config.staff_url.is_none() && !config.staff.address.ip().is_loopback() {
             reader.is_needed("staff_url", "single sign-on leads back to it");
         }

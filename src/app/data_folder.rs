@@ -338,12 +338,22 @@ pub(super) fn refuse_memory(config: &Config) -> Result<(), StartError> {
     let there = config.data_dir.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("/"));
     let volatile = assurance::is_volatile(there).map_err(|e| refused(&there.display().to_string())(&e))?;
     match volatile && !config.accept_volatile_data {
-        true => Err(StartError::Configuration(vec![ConfigError::new(
-            "data_dir",
-            "lies in memory (tmpfs), where the machine's next start ends every document and every record; choose a folder on a disk, or set accept_volatile_data = true",
-        )])),
+        true => Err(StartError::Configuration(vec![lies_in_memory()])),
         false => Ok(()),
     }
+}
+
+/// The same as an error beside those of the configuration, told before anything is opened. A folder that cannot be looked at is told when it is opened.
+pub(crate) fn memory_fault(config: &Config) -> Option<ConfigError> {
+    let refused = refuse_memory(config).err()?;
+    matches!(refused, StartError::Configuration(_)).then(lies_in_memory)
+}
+
+fn lies_in_memory() -> ConfigError {
+    ConfigError::new(
+        "data_dir",
+        "lies in memory (tmpfs), where the machine's next start ends every document and every record; choose a folder on a disk, or set accept_volatile_data = true",
+    )
 }
 
 /// The seal of the portal's rows; without its secrets, one that nothing fits.

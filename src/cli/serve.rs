@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use tokio::time::{Interval, MissedTickBehavior};
 
+use crate::app::data_folder::memory_fault;
 use crate::app::{App, Running, StartError, Store};
-use crate::config::Config;
+use crate::config::{Config, Resolved};
 use crate::crypto::memory::{self, MemoryReport};
 use crate::http::address_of;
 use crate::settings::ConfigError;
@@ -70,8 +71,7 @@ pub(super) fn run(serve: Serve) -> Outcome {
     let memory = memory::harden();
     let descriptors = process::raise_descriptors();
     refuse_empty_volume(serve.config.as_deref())?;
-    let config = process::load(serve.config.as_deref())?;
-    refuse_swap(&config, &memory)?;
+    let config = load(serve.config.as_deref(), &memory)?;
     let log = log::start(serve.log.unwrap_or_else(LogFormat::fitting), To::Output, config.log)?;
     let manager = ServiceManager::find();
     process::block_on(async {
@@ -177,17 +177,30 @@ async fn reload(running: &mut Running, given: Option<&Path>, manager: &ServiceMa
     }
 }
 
-/// A page that is swapped out in the clear is a copy of documents and keys that nothing erases.
-fn refuse_swap(config: &Config, memory: &MemoryReport) -> Outcome {
-    if !memory.may_reach_a_disk() || config.accept_readable_swap {
-        return Ok(());
+/// Reads the configuration. Every fault of it is in the one failure, also what only this machine makes one.
+fn load(given: Option<&Path>, memory: &MemoryReport) -> Outcome<Config> {
+    let refused = |faults| Failure::from(StartError::Configuration(faults));
+    let mut resolved = Resolved::load(&process::config_path(given), process::environment()).map_err(refused)?;
+    let machine = [swap_fault(&resolved.config, memory), memory_fault(&resolved.config)];
+    for fault in machine.into_iter().flatten() {
+        // Where the key itself is wrong, its stand-in says nothing about this machine.
+        if resolved.errors.iter().all(|known| known.key != fault.key) {
+            resolved.errors.push(fault);
+        }
     }
-    Err(StartError::Configuration(vec![ConfigError::new(
+    resolved.sound().map_err(refused)
+}
+
+/// A page that is swapped out in the clear is a copy of documents and keys that nothing erases.
+fn swap_fault(config: &Config, memory: &MemoryReport) -> Option<ConfigError> {
+    if !memory.may_reach_a_disk() || config.accept_readable_swap {
+        return None;
+    }
+    Some(ConfigError::new(
         "accept_readable_swap",
         "must be true to run with swap that is not known to be encrypted: documents and keys would be written to it. Better: run under the given service unit, \
          which locks memory (LimitMEMLOCK=infinity), set MemorySwapMax=0, encrypt the swap (dm-crypt), or switch it off (swapoff -a)",
-    )])
-    .into())
+    ))
 }
 
 async fn open(config: Config) -> Outcome<Running> {

@@ -50,6 +50,9 @@ impl SsoSettings {
         }
         let factors = [("ours", false), ("theirs", true)];
         let trust_second_factor = reader.choice("second_factor", &factors, "ours", "whose second factor counts");
+        if client_id.is_some() && !reader.has("issuer") {
+            reader.is_needed("issuer", ISSUER);
+        }
         let issuer = issuer?;
         if !issuer.starts_with("https://") && !is_local(&issuer) {
             reader.must_be("issuer", ISSUER);
