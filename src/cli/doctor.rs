@@ -1,34 +1,50 @@
 //! `nightdrop doctor`: looks at everything that can be wrong before and while the portal runs, all at once, each with its fix; and says what is good.
 //!
-//! It changes no record. While a portal runs, its store and slots belong to it: they are then judged from outside and said to be held.
+//! It changes no record. While a portal runs, its store and slots belong to it: they are then judged from outside, and the portal itself is asked how it stands.
 
+mod codes;
 mod database;
 mod disk;
+mod handshake;
+mod judge;
+mod listeners;
 mod machine;
+mod outgoing;
+mod portal;
 mod providers;
+mod through;
+mod upload;
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::Args;
 use serde_json::{Value, json};
 
 use super::output::{self, Failure, Format, Marks, Outcome};
 use super::process;
-use crate::config::{Config, Resolved};
+use crate::config::Resolved;
 use crate::settings::ConfigError;
+use codes::Code;
 
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   nightdrop doctor
   nightdrop doctor --config /etc/nightdrop/nightdrop.toml --provider stripe
+  nightdrop doctor --through
+  nightdrop doctor --through --pause 19
   nightdrop doctor --json
   nightdrop doctor --ready
 
-A provider is asked one harmless question with its credentials: nothing is sent or changed there.
+A provider is asked one harmless question with its credentials, webhooks and single sign-on are reached, the mail server is signed in to: nothing is sent or changed there.
 Which question stands on the provider's page (assets/docs/providers, or /docs in the console).
 With --provider, a table of kind http is also shown as the requests that it makes, with placeholders for secrets, applicant and bytes.
 
-Exits with 1 when something is wrong (✗); notes (!) are for you to judge.")]
+--through sends a test upload of the largest size through public_url, in about ten seconds, to the portal that must be running here. It takes no link, and the portal stores nothing of it.
+It finds a proxy that buffers, cuts off, limits bodies, names no client, redirects or changes headers, and certificates that phones refuse.
+
+Every finding stands with its fix in docs/operations/doctor.md. Exits with 1 when something is wrong (✗); notes (!) are for you to judge.")]
 pub(super) struct Doctor {
     /// The configuration [default: NIGHTDROP_CONFIG, else ./nightdrop.toml]
     #[arg(long, value_name = "FILE")]
@@ -37,8 +53,23 @@ pub(super) struct Doctor {
     #[arg(long, value_name = "NAME")]
     provider: Option<String>,
     /// Ask only whether the portal runs and is ready for uploads (for a health check)
-    #[arg(long, conflicts_with = "provider")]
+    #[arg(long, conflicts_with_all = ["provider", "through"])]
     ready: bool,
+    /// Send a test upload through public_url, as an applicant's phone would
+    #[arg(long)]
+    through: bool,
+    /// Connect here for it, whatever the name leads to (where this network's name server says otherwise)
+    #[arg(long, value_name = "ADDRESS:PORT", requires = "through")]
+    resolve: Option<SocketAddr>,
+    /// Believe these certificate authorities for it, beside the system's (a PEM file)
+    #[arg(long, value_name = "FILE", requires = "through")]
+    ca_file: Option<PathBuf>,
+    /// Seconds over which it is sent
+    #[arg(long, value_name = "SECONDS", requires = "through", default_value_t = 8, value_parser = clap::value_parser!(u64).range(1..=60))]
+    over: u64,
+    /// Seconds of silence in its middle, as a phone between two networks has; a proxy that is less patient cuts off
+    #[arg(long, value_name = "SECONDS", requires = "through", default_value_t = 0, value_parser = clap::value_parser!(u64).range(0..=60))]
+    pause: u64,
     #[command(flatten)]
     format: Format,
 }
@@ -54,6 +85,8 @@ enum Level {
 struct Finding {
     level: Level,
     area: &'static str,
+    /// None where all is good.
+    code: Option<Code>,
     text: String,
     fix: Option<String>,
 }
@@ -67,27 +100,36 @@ impl Findings {
         self.0.push(Finding {
             level: Level::Good,
             area,
+            code: None,
             text: text.into(),
             fix: None,
         });
     }
 
-    fn note(&mut self, area: &'static str, text: impl Into<String>, fix: impl Into<String>) {
+    fn note(&mut self, code: Code, text: impl Into<String>, fix: impl Into<String>) {
+        self.add(Level::Note, code, text.into(), fix.into());
+    }
+
+    fn wrong(&mut self, code: Code, text: impl Into<String>, fix: impl Into<String>) {
+        self.add(Level::Wrong, code, text.into(), fix.into());
+    }
+
+    fn add(&mut self, level: Level, code: Code, text: String, fix: String) {
         self.0.push(Finding {
-            level: Level::Note,
-            area,
-            text: text.into(),
-            fix: Some(fix.into()),
+            level,
+            area: code.area(),
+            code: Some(code),
+            text,
+            fix: Some(fix),
         });
     }
 
-    fn wrong(&mut self, area: &'static str, text: impl Into<String>, fix: impl Into<String>) {
-        self.0.push(Finding {
-            level: Level::Wrong,
-            area,
-            text: text.into(),
-            fix: Some(fix.into()),
-        });
+    /// An error of the configuration, in the area of its section.
+    fn fault(&mut self, area: &'static str, error: ConfigError) {
+        self.wrong(Code::ConfigurationFault, error.key, error.fix);
+        if let Some(last) = self.0.last_mut() {
+            last.area = area;
+        }
     }
 
     fn is_wrong(&self) -> bool {
@@ -114,37 +156,54 @@ pub(super) fn run(doctor: Doctor) -> Outcome {
     if let (true, true, Some(resolved)) = (doctor.ready, is_sound, &resolved) {
         let mut findings = Findings::default();
         process::block_on(async {
-            providers::portal(&resolved.config, true, &mut findings).await;
+            portal::ready(&resolved.config, true, &mut findings).await;
             Ok(())
         })?;
-        report(&findings, doctor.format.json)?;
-        return if findings.is_wrong() { Err(Failure::quiet()) } else { Ok(()) };
+        return end(&findings, doctor.format.json);
     }
-    machine::look(&mut findings);
-    if let Some(Resolved { config, errors, .. }) = resolved.as_ref().filter(|resolved| tells_the_folders(resolved)) {
-        let of_provider = |error: &ConfigError| Some(error.key.strip_prefix("providers.")?.split('.').next()?.to_owned());
-        let refused: Vec<String> = errors.iter().filter_map(of_provider).collect();
-        let held = process::block_on(async { Ok(database::look(config, &mut findings).await) })?;
-        disk::look(config, held, &mut findings);
-        process::block_on(async {
-            providers::look(config, &refused, doctor.provider.as_deref(), &mut findings).await?;
-            providers::outgoing(config, &mut findings).await;
-            scanner(config, &mut findings).await;
-            providers::portal(config, false, &mut findings).await;
-            Ok(())
-        })?;
+    match resolved.as_ref().filter(|resolved| tells_the_folders(resolved)) {
+        None => machine::look(None, None, &mut findings),
+        Some(resolved) => process::block_on(look(&doctor, resolved, &mut findings))?,
     }
-    report(&findings, doctor.format.json)?;
+    end(&findings, doctor.format.json)
+}
+
+async fn look(doctor: &Doctor, Resolved { config, errors, .. }: &Resolved, findings: &mut Findings) -> Outcome {
+    let of_provider = |error: &ConfigError| Some(error.key.strip_prefix("providers.")?.split('.').next()?.to_owned());
+    let refused: Vec<String> = errors.iter().filter_map(of_provider).collect();
+    let standing = portal::standing(config).await;
+    machine::look(Some(config), standing.as_ref().ok(), findings);
+    let held = database::look(config, findings).await;
+    disk::look(config, held, findings);
+    providers::look(config, &refused, doctor.provider.as_deref(), findings).await?;
+    outgoing::look(config, findings).await;
+    portal::ready(config, false, findings).await;
+    portal::look(config, standing, findings).await;
+    if doctor.through {
+        let way = through::Way {
+            resolve: doctor.resolve,
+            ca_file: doctor.ca_file.clone(),
+            over: Duration::from_secs(doctor.over),
+            pause: Duration::from_secs(doctor.pause),
+        };
+        through::look(config, &way, findings).await;
+    }
+    Ok(())
+}
+
+fn end(findings: &Findings, as_json: bool) -> Outcome {
+    report(findings, as_json)?;
     if findings.is_wrong() { Err(Failure::quiet()) } else { Ok(()) }
 }
 
 /// Sections whose errors leave the rest of the configuration as it is meant, so that the rest can be looked at.
-const ASIDE: [(&str, &str); 5] = [
+const ASIDE: [(&str, &str); 6] = [
     ("providers.", "providers"),
     ("mail.", "outgoing"),
     ("webhooks.", "outgoing"),
     ("sso.", "sign-in"),
     ("listen.", "listeners"),
+    ("scan.", "virus scan"),
 ];
 
 fn area_of(error: &ConfigError) -> Option<&'static str> {
@@ -167,91 +226,20 @@ fn configuration(path: &Path, findings: &mut Findings) -> Option<Resolved> {
         findings.good(AREA, format!("{} is complete", path.display()));
     }
     for error in errors {
-        findings.wrong(area_of(&error).unwrap_or(AREA), error.key, error.fix);
+        findings.fault(area_of(&error).unwrap_or(AREA), error);
     }
     let resolved = loaded.ok()?;
     if tells_the_folders(&resolved) {
         if resolved.config.company.name == "Example Bank" {
             findings.note(
-                AREA,
+                Code::ExampleCompany,
                 "applicants will read \"Example Bank\" asks for their document",
                 "set company.name and company.support",
             );
         }
-        listeners(&resolved.config, findings);
+        listeners::look(&resolved.config, findings);
     }
     Some(resolved)
-}
-
-fn listeners(config: &Config, findings: &mut Findings) {
-    const AREA: &str = "listeners";
-    let outside = |address: std::net::SocketAddr| !address.ip().is_loopback();
-    for (name, listener) in [("public", &config.public), ("staff", &config.staff)] {
-        if let Some(tls) = &listener.tls {
-            // Where they do not, that is an error of the configuration.
-            if crate::http::tls::read(&tls.cert, &tls.key).is_ok() {
-                findings.good(AREA, format!("{name}: {} and its key belong together", tls.cert.display()));
-            }
-            certificate(name, &tls.cert, time::OffsetDateTime::now_utc(), findings);
-        }
-    }
-    if config.staff.tls.is_none() && outside(config.staff.address) {
-        let text = format!(
-            "console and API listen on {} without TLS: passwords and keys travel in the clear",
-            config.staff.address
-        );
-        findings.note(AREA, text, "listen on 127.0.0.1 behind a TLS proxy, or set listen.staff_tls");
-    }
-    let https = config.public_url.starts_with("https://");
-    if config.staff_url.is_none() && (https || outside(config.staff.address)) {
-        findings.note(
-            AREA,
-            "the console has no address of its own: passkeys and single sign-on work on this machine alone, and agents' mails have no link",
-            "set staff_url to the address at which browsers reach the console",
-        );
-    }
-    if https && config.public.tls.is_none() && config.trusted_proxies.is_empty() {
-        let text = format!("{} is served by {} without TLS", config.public_url, config.public.address);
-        findings.note(AREA, text, "set listen.public_tls; or, behind a TLS proxy, name the proxy in trusted_proxies so that limits count the applicants and not the proxy");
-    }
-    if !https {
-        findings.note(
-            AREA,
-            format!("{} is for this machine only", config.public_url),
-            "set public_url to an https address before applicants use it",
-        );
-    }
-}
-
-/// How long browsers still take a certificate. One that cannot be read is told with its key.
-fn certificate(name: &str, cert: &Path, now: time::OffsetDateTime, findings: &mut Findings) {
-    const AREA: &str = "listeners";
-    const SOON: time::Duration = time::Duration::days(14);
-    const MEND: &str = "renew it, then restart the portal";
-    let Ok(end) = crate::http::tls::expires(cert) else { return };
-    let text = |word: &str| format!("{name}: {} {word} on {}", cert.display(), end.date());
-    match end - now {
-        left if left.is_negative() => findings.wrong(AREA, text("ended"), MEND),
-        left if left < SOON => findings.note(AREA, text("ends"), MEND),
-        _ => findings.good(AREA, text("ends")),
-    }
-}
-
-/// Whether a clamd that is required finds anything, also at the end of the largest file.
-async fn scanner(config: &Config, findings: &mut Findings) {
-    const AREA: &str = "virus scan";
-    let Some(scanner) = crate::app::scanner(config) else {
-        let fix = "set scan.av = \"required\" when a clamd is at hand";
-        return findings.note(AREA, "documents leave unscanned", fix);
-    };
-    match scanner.fit(time::OffsetDateTime::now_utc()).await {
-        Ok(()) => findings.good(AREA, "clamd finds the test file, also at the end of the largest file"),
-        Err(why) => findings.wrong(
-            AREA,
-            why,
-            "look at [scan] and clamd.conf: StreamMaxLength, MaxFileSize and MaxScanSize above limits.max_file, AlertExceedsMax yes; until then documents wait here, sealed",
-        ),
-    }
 }
 
 fn report(findings: &Findings, as_json: bool) -> Outcome {
@@ -265,7 +253,7 @@ fn report(findings: &Findings, as_json: bool) -> Outcome {
                     Level::Note => "note",
                     Level::Wrong => "wrong",
                 };
-                json!({"level": level, "area": f.area, "text": f.text, "fix": f.fix})
+                json!({"level": level, "area": f.area, "code": f.code.map(Code::as_str), "text": f.text, "fix": f.fix})
             })
             .collect();
         return output::json(&json!({"ok": !findings.is_wrong(), "findings": all}));

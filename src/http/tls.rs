@@ -29,7 +29,8 @@ pub(crate) fn expires(cert: &Path) -> Result<OffsetDateTime, String> {
     first.ok_or_else(|| wrong("holds no certificate".to_owned()))
 }
 
-fn chain(cert: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+/// The certificates of a file, the server's own first.
+pub(crate) fn chain(cert: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     CertificateDer::pem_file_iter(cert)
         .and_then(Iterator::collect)
         .map_err(|e| format!("{}: not a PEM certificate chain: {e}", cert.display()))

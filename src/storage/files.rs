@@ -141,15 +141,20 @@ impl BlobStore for FileStore {
     }
 
     fn room_for(&self, bytes: u64) -> bool {
-        free_space(&self.0.path).is_ok_and(|free| {
-            let whole = match free.percent {
-                0 => u64::MAX,
-                percent => free.bytes.saturating_mul(100) / u64::from(percent),
-            };
-            let reserve = FREE_BYTES.max(whole / 100 * FREE_PERCENT).min(whole / 100 * RESERVE_PERCENT);
-            free.bytes.saturating_sub(bytes) > reserve
-        })
+        room_for(&self.0.path, bytes)
     }
+}
+
+/// Whether the disk of this folder takes so many bytes and keeps its reserve.
+pub(crate) fn room_for(folder: &Path, bytes: u64) -> bool {
+    free_space(folder).is_ok_and(|free| {
+        let whole = match free.percent {
+            0 => u64::MAX,
+            percent => free.bytes.saturating_mul(100) / u64::from(percent),
+        };
+        let reserve = FREE_BYTES.max(whole / 100 * FREE_PERCENT).min(whole / 100 * RESERVE_PERCENT);
+        free.bytes.saturating_sub(bytes) > reserve
+    })
 }
 
 impl Folder {

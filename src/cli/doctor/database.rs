@@ -1,6 +1,7 @@
 //! The database, where records and sealed documents are in one: whether it is reached, keeps what it acknowledges, and is this portal's.
 
 use super::Findings;
+use super::codes::Code;
 use crate::app::Layout;
 use crate::chain::chain;
 use crate::config::{Config, StoreSettings};
@@ -19,13 +20,13 @@ pub(super) async fn look(config: &Config, findings: &mut Findings) -> bool {
         Err(OpenError::Refused(refusals)) => {
             for refusal in refusals {
                 let (text, fix) = refusal.split_once(": ").unwrap_or((&refusal, "see docs/operations/postgresql.md"));
-                findings.wrong(AREA, format!("{database}: {text}"), fix);
+                findings.wrong(Code::DatabaseRefused, format!("{database}: {text}"), fix);
             }
             return false;
         }
         Err(error) => {
             let text = format!("{database}: {}", chain(&error));
-            findings.wrong(AREA, text, "start the server, or set database.url_file and database.ca_file right");
+            findings.wrong(Code::DatabaseUnreached, text, "start the server, or set database.url_file and database.ca_file right");
             return false;
         }
     };
@@ -33,12 +34,12 @@ pub(super) async fn look(config: &Config, findings: &mut Findings) -> bool {
     let ours = PortalSecrets::load(&Layout::of(config).secrets).map(|secrets| secrets.portal());
     match (&looked.portal, ours) {
         (None, _) => findings.wrong(
-            AREA,
+            Code::DatabaseEmpty,
             format!("{database} holds no portal"),
             "set database.url_file to this portal's, or run `nightdrop init`",
         ),
         (Some(there), Ok(ours)) if *there != ours => findings.wrong(
-            AREA,
+            Code::DatabaseStranger,
             format!("{database} belongs to another portal"),
             "set database.url_file to this portal's",
         ),

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use time::OffsetDateTime;
 
 use super::Findings;
+use super::codes::Code;
 use crate::app::identity::Survey;
 use crate::app::{Layout, data_folder};
 use crate::chain::chain;
@@ -19,12 +20,13 @@ use crate::crypto::keyring::Keyring;
 use crate::crypto::private_file;
 use crate::crypto::secrets::PortalSecrets;
 use crate::crypto::slots::SlotsFile;
+use crate::storage::files;
 use crate::storage::sled::ballast::free_space;
 use crate::storage::sled::durable::{DurableSled, Options};
 use crate::storage::sled::error::StoreError;
 
-/// Below this the portal refuses uploads soon.
-const ROOM: u64 = 512 << 20;
+/// Percent of the disk below which somebody should look.
+const LITTLE: u8 = 10;
 /// What a store may take beyond three times its records before the doctor speaks of it.
 const REUSABLE: u64 = 128 << 20;
 /// A file from so far in the future was written under another clock.
@@ -35,7 +37,7 @@ pub(super) fn look(config: &Config, held: bool, findings: &mut Findings) {
     let layout = Layout::of(config);
     if !layout.secrets.exists() {
         findings.wrong(
-            "data",
+            Code::NoPortal,
             format!("{} holds no portal", config.data_dir.display()),
             "run `nightdrop init`, or fix data_dir",
         );
@@ -52,10 +54,12 @@ pub(super) fn look(config: &Config, held: bool, findings: &mut Findings) {
     for folder in folders {
         private(folder, findings);
     }
-    memory(config, findings);
+    for folder in [&config.data_dir, &layout.keys, &layout.erasure] {
+        memory(folder, config.accept_volatile_data, findings);
+    }
     if let Some(command) = data_folder::unfinished(&layout) {
         findings.wrong(
-            "data",
+            Code::Unfinished,
             format!("a `nightdrop {command}` was cut off"),
             format!("run `nightdrop {command}` again"),
         );
@@ -63,10 +67,10 @@ pub(super) fn look(config: &Config, held: bool, findings: &mut Findings) {
     let survey = Survey::of(&layout);
     if let Some(mismatch) = survey.mismatch(&layout) {
         let (text, fix) = mismatch.split_once(": ").unwrap_or((&mismatch, "look at data_dir and [database]"));
-        return findings.wrong("data", text, fix);
+        return findings.wrong(Code::StoreMismatch, text, fix);
     }
     for fault in survey.faults(&layout) {
-        findings.wrong("data", fault, mend);
+        findings.wrong(Code::PartMissing, fault, mend);
     }
     keys(config, &layout, findings);
     // Before the store and the slots are touched.
@@ -76,13 +80,13 @@ pub(super) fn look(config: &Config, held: bool, findings: &mut Findings) {
         StoreSettings::Postgres(_) => held,
     };
     slots(config, &layout, held, findings);
-    room(config, findings);
+    room(config, &layout, findings);
 }
 
 fn private(folder: &Path, findings: &mut Findings) {
     let Ok(status) = std::fs::metadata(folder) else {
         findings.wrong(
-            "folders",
+            Code::FolderUnseen,
             format!("{} cannot be looked at", folder.display()),
             "run the doctor as the user that the portal runs as",
         );
@@ -91,27 +95,34 @@ fn private(folder: &Path, findings: &mut Findings) {
     let us = rustix::process::geteuid().as_raw();
     if status.uid() != us {
         let text = format!("{} belongs to user {}, and this is user {us}", folder.display(), status.uid());
-        findings.wrong("folders", text, "run doctor and portal as that user, or chown the folder");
+        findings.wrong(
+            Code::FolderOwner,
+            text,
+            "run the doctor as the portal's user (runuser -u nightdrop -- nightdrop doctor …), or chown -R nightdrop: the folder",
+        );
     } else if status.mode() & 0o077 != 0 {
         let text = format!("{} has mode {:04o}: others may look in", folder.display(), status.mode() & 0o7777);
-        findings.wrong("folders", text, format!("chmod 0700 {}", folder.display()));
+        findings.wrong(Code::FolderOpen, text, format!("chmod 0700 {}", folder.display()));
     } else {
         findings.good("folders", format!("{} is private", folder.display()));
     }
 }
 
-/// A folder that the machine's next start empties.
-fn memory(config: &Config, findings: &mut Findings) {
-    match assurance::is_volatile(&config.data_dir) {
-        Ok(true) if config.accept_volatile_data => findings.note(
-            "folders",
-            format!("{} lies in memory", config.data_dir.display()),
-            "accepted by accept_volatile_data; move data_dir to a disk to keep anything over a restart of the machine",
+/// A folder that the machine's next start empties: with its records, or with what opens the documents.
+fn memory(folder: &Path, accepted: bool, findings: &mut Findings) {
+    match assurance::is_volatile(folder) {
+        Ok(true) if accepted => findings.note(
+            Code::FolderInMemory,
+            format!("{} lies in memory", folder.display()),
+            "accepted by accept_volatile_data; move it to a disk to keep anything over a restart of the machine",
         ),
         Ok(true) => findings.wrong(
-            "folders",
-            format!("{} lies in memory", config.data_dir.display()),
-            "move data_dir to a disk, or set accept_volatile_data = true",
+            Code::FolderInMemory,
+            format!(
+                "{} lies in memory (tmpfs): the machine's next start ends what is in it",
+                folder.display()
+            ),
+            "move it to a disk (data_dir, keys.folder, erasure.folder), or set accept_volatile_data = true to try it all the same",
         ),
         // A folder that cannot be looked at is reported already.
         Ok(false) | Err(_) => {}
@@ -122,7 +133,7 @@ fn keys(config: &Config, layout: &Layout, findings: &mut Findings) {
     match PortalSecrets::load(&layout.secrets) {
         Ok(_) => findings.good("keys", "the portal's secrets are whole and private"),
         Err(error) => findings.wrong(
-            "keys",
+            Code::KeysUnusable,
             chain(&error).to_string(),
             format!("chmod 0400 {}, or restore it", layout.secrets.display()),
         ),
@@ -130,14 +141,14 @@ fn keys(config: &Config, layout: &Layout, findings: &mut Findings) {
     let kek = config.keys.kek_file.clone().unwrap_or_else(|| layout.kek.clone());
     match Keyring::open(&layout.keys) {
         Err(error) => findings.wrong(
-            "keys",
+            Code::KeysUnusable,
             chain(&error).to_string(),
             format!("fix the files in {}", layout.keys.display()),
         ),
         Ok(keyring) => {
             if let Some(Err(error)) = config.keys.credential_file.as_ref().map(|file| keyring.attach_credential(file)) {
                 findings.wrong(
-                    "keys",
+                    Code::KeysUnusable,
                     format!("keys.credential_file: {}", chain(&error)),
                     "look at LoadCredentialEncrypted= in the unit, or fix keys.credential_file",
                 );
@@ -148,14 +159,14 @@ fn keys(config: &Config, layout: &Layout, findings: &mut Findings) {
                 Some(Protection::Passphrase) => match &config.keys.passphrase_file {
                     Some(file) => opener("keys.passphrase_file", file, findings),
                     None => findings.note(
-                        "keys",
+                        Code::KeysLocked,
                         "the vault key has a passphrase that no file holds: the portal starts locked",
                         "after each start, run `nightdrop key unlock`",
                     ),
                 },
                 Some(Protection::None) => findings.good("keys", "the vault key is handed over by the service manager"),
                 None => findings.wrong(
-                    "keys",
+                    Code::KeysAbsent,
                     "the current vault key's private half is not here",
                     "restore it: without it nothing can be forwarded. A key that systemd hands over is there in its service only: run the doctor with systemd-run and the same LoadCredentialEncrypted=",
                 ),
@@ -169,7 +180,7 @@ fn opener(key: &str, path: &Path, findings: &mut Findings) {
     match private_file::open_checked(path, privacy_of(path), std::fs::OpenOptions::new().read(true)) {
         Ok(_) => findings.good("keys", format!("{} opens the vault key at start", path.display())),
         Err(error) => findings.wrong(
-            "keys",
+            Code::KeysUnusable,
             format!("{key}: {}", chain(&error)),
             format!("chmod 0400 {}, or restore it", path.display()),
         ),
@@ -180,7 +191,7 @@ fn opener(key: &str, path: &Path, findings: &mut Findings) {
 fn store(layout: &Layout, findings: &mut Findings) -> bool {
     if !layout.store.exists() {
         findings.wrong(
-            "store",
+            Code::StoreMissing,
             format!("{} is missing", layout.store.display()),
             "restore it from a backup",
         );
@@ -201,7 +212,7 @@ fn store(layout: &Layout, findings: &mut Findings) -> bool {
                 StoreError::Full { .. } => "make room on the disk",
                 _ => "look at the disk; restore from a backup if it is damaged",
             };
-            findings.wrong("store", chain(&error).to_string(), fix);
+            findings.wrong(Code::StoreUnusable, chain(&error).to_string(), fix);
         }
     }
     false
@@ -212,7 +223,7 @@ fn reusable(store: &DurableSled, findings: &mut Findings) {
     let Ok((bytes, taken)) = store.measure() else { return };
     if taken > REUSABLE.saturating_add(bytes.saturating_mul(3)) {
         findings.note(
-            "store",
+            Code::StoreReusable,
             format!(
                 "it takes {} MiB for {} MiB of records; the rest is used again",
                 taken >> 20,
@@ -231,7 +242,7 @@ fn slots(config: &Config, layout: &Layout, held: bool, findings: &mut Findings) 
         SlotsFile::open(&layout.slots, None).and_then(|slots| {
             match slots.free()? {
                 0 => findings.wrong(
-                    "erasure",
+                    Code::NoSlot,
                     "no slot is free: no document can be taken",
                     "deliver or purge what is held",
                 ),
@@ -241,7 +252,7 @@ fn slots(config: &Config, layout: &Layout, held: bool, findings: &mut Findings) 
             let wanted = config.erasure_slots;
             match wanted.cmp(&report.slots) {
                 Ordering::Greater => findings.note(
-                    "erasure",
+                    Code::SlotsToCome,
                     format!("the file has {} slots, and erasure.slots is {wanted}", report.slots),
                     format!(
                         "nothing to do: the next start makes it longer, by {} MiB",
@@ -249,7 +260,7 @@ fn slots(config: &Config, layout: &Layout, held: bool, findings: &mut Findings) 
                     ),
                 ),
                 Ordering::Less => findings.note(
-                    "erasure",
+                    Code::SlotsFewer,
                     format!("the file has {} slots, and erasure.slots is {wanted}", report.slots),
                     format!("it never gets shorter: set erasure.slots = {}", report.slots),
                 ),
@@ -257,7 +268,7 @@ fn slots(config: &Config, layout: &Layout, held: bool, findings: &mut Findings) 
             }
             if report.damaged > 0 {
                 findings.wrong(
-                    "erasure",
+                    Code::SlotsDamaged,
                     format!("{} slots fail their check: what they belong to cannot be opened", report.damaged),
                     "look at the disk; the next start says which documents are lost",
                 );
@@ -268,7 +279,7 @@ fn slots(config: &Config, layout: &Layout, held: bool, findings: &mut Findings) 
     match judged {
         Ok(assurance) => class(config, &assurance, findings),
         Err(error) => findings.wrong(
-            "erasure",
+            Code::SlotsUnusable,
             chain(&error).to_string(),
             "restore the slots file's place and mode; a lost one is lost with the documents not yet delivered",
         ),
@@ -284,29 +295,56 @@ fn class(config: &Config, assurance: &Assurance, findings: &mut Findings) {
     );
     match assurance.class {
         AssuranceClass::C if config.accept_weak_erasure => findings.note(
-            "erasure",
+            Code::ErasureWeak,
             text,
             "accepted by erasure.accept_weak; move data_dir to ext4 or XFS for more",
         ),
-        AssuranceClass::C => findings.wrong("erasure", text, "move data_dir to ext4 or XFS, or set erasure.accept_weak = true"),
+        AssuranceClass::C => findings.wrong(
+            Code::ErasureWeak,
+            text,
+            "move data_dir to ext4 or XFS, or set erasure.accept_weak = true",
+        ),
         AssuranceClass::A | AssuranceClass::B => findings.good("erasure", text.trim_end_matches([':', ' '])),
     }
 }
 
-fn room(config: &Config, findings: &mut Findings) {
-    match free_space(&config.data_dir) {
-        Err(error) => findings.wrong("room", format!("{}: {error}", config.data_dir.display()), "look at the disk"),
-        Ok(free) if free.bytes < ROOM => findings.wrong(
-            "room",
-            format!("only {} MiB are free", free.bytes >> 20),
-            "make room: uploads are refused when it is used up",
-        ),
-        Ok(free) if free.percent < 5 => findings.note(
-            "room",
-            format!("{} GiB are free, {} %", free.bytes >> 30, free.percent),
-            "make room in time",
-        ),
-        Ok(free) => findings.good("room", format!("{:.1} GiB are free", free.bytes as f64 / f64::from(1 << 30))),
+/// As the portal itself counts it when it says whether it is ready.
+fn room(config: &Config, layout: &Layout, findings: &mut Findings) {
+    let gib = |bytes: u64| format!("{:.1} GiB", bytes as f64 / f64::from(1 << 30));
+    let free = match free_space(&config.data_dir) {
+        Err(error) => {
+            let text = format!("{}: {error}", config.data_dir.display());
+            return findings.wrong(Code::RoomUnknown, text, "look at the disk");
+        }
+        Ok(free) => free,
+    };
+    // The folder of the documents may be gone, which is told elsewhere.
+    let documents = if layout.documents.exists() {
+        &layout.documents
+    } else {
+        &config.data_dir
+    };
+    if !files::room_for(documents, config.limits.max_file) {
+        findings.wrong(
+            Code::NoRoom,
+            format!(
+                "{} are free, {} %: no document is taken, and the portal is not ready",
+                gib(free.bytes),
+                free.percent
+            ),
+            format!(
+                "make room on the disk of {} (df -h), or move data_dir to a larger one",
+                config.data_dir.display()
+            ),
+        );
+    } else if free.percent < LITTLE {
+        findings.note(
+            Code::LittleRoom,
+            format!("{} are free, {} %", gib(free.bytes), free.percent),
+            format!("make room in time on the disk of {} (df -h)", config.data_dir.display()),
+        );
+    } else {
+        findings.good("room", format!("{} are free", gib(free.bytes)));
     }
 }
 
@@ -332,7 +370,7 @@ fn times(layout: &Layout, findings: &mut Findings) {
             newest - now
         );
         findings.wrong(
-            "clock",
+            Code::ClockFuture,
             text,
             "set the clock and keep it right with NTP: until then the portal goes on from the latest time that it knew, and says so in its log",
         );

@@ -1,31 +1,14 @@
-//! The providers, asked one harmless question each; and the running portal, if there is one.
+//! The providers, asked one harmless question each.
 
 use std::time::Duration;
 
 use super::Findings;
+use super::codes::Code;
 use crate::cli::output::{Failure, Outcome};
 use crate::config::Config;
 
 /// A provider that needs longer for a harmless question has a fault worth telling.
 const PATIENCE: Duration = Duration::from_secs(20);
-
-/// Whom the portal tells: whether the mail server answers, and which webhooks there are.
-pub(super) async fn outgoing(config: &Config, findings: &mut Findings) {
-    const AREA: &str = "outgoing";
-    if let Some(mailer) = &config.outgoing.mailer {
-        match tokio::time::timeout(PATIENCE, mailer.check()).await {
-            Ok(Ok(())) => findings.good(AREA, "the mail server answers and lets the portal in"),
-            Ok(Err(why)) => findings.wrong(AREA, why, "look at [mail]"),
-            Err(_) => findings.wrong(AREA, "the mail server does not answer", "look at [mail]"),
-        }
-    }
-    for name in config.outgoing.hooks.keys() {
-        findings.good(
-            AREA,
-            format!("the webhook {name} is set up; the log of what it was told is in the console, under Admin"),
-        );
-    }
-}
 
 /// Asks the providers, or `only` the one. `refused`: names of tables that have errors, which stand among the findings already.
 pub(super) async fn look(config: &Config, refused: &[String], only: Option<&str>, findings: &mut Findings) -> Outcome {
@@ -40,7 +23,7 @@ pub(super) async fn look(config: &Config, refused: &[String], only: Option<&str>
     }
     if known.is_empty() {
         findings.note(
-            AREA,
+            Code::NoProvider,
             "none is configured: no document can be asked for",
             "add a [providers.NAME] table",
         );
@@ -57,10 +40,10 @@ pub(super) async fn look(config: &Config, refused: &[String], only: Option<&str>
             Ok(Err(failure)) => {
                 let problem = failure.problem();
                 let fix = fix(name.as_str(), &provider.keys, &problem.code);
-                findings.wrong(AREA, format!("{name}: {} ({})", problem.text, problem.code), fix);
+                findings.wrong(Code::ProviderAnswers, format!("{name}: {} ({})", problem.text, problem.code), fix);
             }
             Err(_) => findings.wrong(
-                AREA,
+                Code::ProviderAnswers,
                 format!("{name}: no answer within {} s", PATIENCE.as_secs()),
                 fix(name.as_str(), &provider.keys, "provider.timeout"),
             ),
@@ -103,68 +86,5 @@ fn fix(name: &str, keys: &[String], code: &str) -> String {
             format!("look at {address} {place}: something answers there, and not as this provider does")
         }
         _ => format!("look at [providers.{name}]"),
-    }
-}
-
-/// `/readyz` of the portal that this configuration runs; behind TLS, whose certificate names another host than this, only whether it listens.
-/// `must`: it has to run.
-pub(super) async fn portal(config: &Config, must: bool, findings: &mut Findings) {
-    const AREA: &str = "portal";
-    let mut address = config.staff.address;
-    // Any free port: nobody knows which.
-    if address.port() == 0 && !must {
-        return;
-    }
-    if address.ip().is_unspecified() {
-        address.set_ip(if address.is_ipv4() {
-            std::net::Ipv4Addr::LOCALHOST.into()
-        } else {
-            std::net::Ipv6Addr::LOCALHOST.into()
-        });
-    }
-    let absent = |findings: &mut Findings| {
-        let (text, fix) = (
-            format!("nothing answers on {address}: it does not run"),
-            "start it with `nightdrop serve`",
-        );
-        if must {
-            findings.wrong(AREA, text, fix)
-        } else {
-            findings.note(AREA, text, fix)
-        }
-    };
-    if config.staff.tls.is_some() {
-        let connect = tokio::time::timeout(Duration::from_secs(5), tokio::net::TcpStream::connect(address));
-        return match connect.await {
-            Ok(Ok(_)) => findings.good(AREA, format!("it listens on {address} (TLS)")),
-            _ => absent(findings),
-        };
-    }
-    crate::connectors::client::install_tls();
-    let client = reqwest::Client::builder()
-        .no_proxy()
-        .tls_certs_only([])
-        .timeout(Duration::from_secs(5))
-        .build();
-    let Ok(client) = client else { return };
-    match client.get(format!("http://{address}/readyz")).send().await {
-        Err(_) => absent(findings),
-        Ok(answer) if answer.status().is_success() => {
-            let text = answer.text().await.unwrap_or_default();
-            if text.contains("forwarding: locked") {
-                findings.note(
-                    AREA,
-                    "it is ready for uploads, but its vault is locked",
-                    "run `nightdrop key unlock`",
-                );
-            } else {
-                findings.good(AREA, format!("it runs on {address} and is ready for uploads"));
-            }
-        }
-        Ok(answer) => findings.wrong(
-            AREA,
-            format!("it answers {} on {address}: not ready for uploads", answer.status()),
-            "see its log, and what is wrong above",
-        ),
     }
 }
