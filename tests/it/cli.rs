@@ -5,6 +5,7 @@ pub mod capacity;
 mod commands;
 mod database;
 mod desk;
+mod doctor;
 mod logs;
 mod person;
 mod protection;
@@ -623,7 +624,7 @@ fn doctor_sees_a_certificate_end() {
         let end = |f: &&Value| f["text"].as_str().unwrap().contains("cert.pem end");
         all.iter().find(end).unwrap()["level"].as_str().unwrap().to_owned()
     };
-    assert_eq!((level(-1), level(13), level(15)), ("wrong".into(), "note".into(), "good".into()));
+    assert_eq!((level(-1), level(20), level(22)), ("wrong".into(), "note".into(), "good".into()));
 }
 
 #[test]

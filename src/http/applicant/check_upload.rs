@@ -12,7 +12,7 @@ use actix_web::{HttpRequest, HttpResponse, ResponseError, web};
 use futures_util::StreamExt;
 use serde_json::json;
 
-use super::upload::unknown;
+use super::refused::unknown;
 use crate::crypto::check::CheckPurpose;
 use crate::http::body::{self, BodyPace, Fault, ThrottledBody};
 use crate::http::check::NotLetIn;
