@@ -197,11 +197,10 @@ pub(super) fn headers(reply: &Reply, findings: &mut Findings) {
     let (mut gone, mut changed) = (Vec::new(), Vec::new());
     for (name, wanted) in headers::of_public_answers() {
         let found = values(name);
+        let as_sent = |value: &String| value == wanted || (name == "Strict-Transport-Security" && is_long(value));
         if found.is_empty() {
             gone.push(name);
-        } else if !found.iter().all(|value| value == wanted)
-            && !(name == "Strict-Transport-Security" && found.iter().all(|value| is_long(value)))
-        {
+        } else if !found.iter().all(as_sent) {
             changed.push(name);
         }
     }
