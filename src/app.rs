@@ -3,6 +3,7 @@
 pub(crate) mod beginning;
 mod checkpoints;
 pub(crate) mod data_folder;
+mod fetching;
 pub(crate) mod identity;
 mod inside;
 mod layout;
@@ -48,6 +49,7 @@ use crate::workflow::{Policy, Portal, sweep};
 
 pub use data_folder::create;
 use data_folder::{load_secrets, open_slots, refuse_memory};
+pub use fetching::FetchPace;
 use identity::PortalId;
 use inside::Insides;
 pub use layout::Layout;
@@ -101,6 +103,8 @@ pub struct App {
     pub(crate) records: Arc<dyn Records>,
     /// How slow a sender may be; tests are less patient.
     pub pace: http::body::BodyPace,
+    /// How often something is done about certificates; tests wait less.
+    pub fetch_pace: FetchPace,
 }
 
 impl App {
@@ -186,6 +190,7 @@ impl App {
             store,
             records,
             pace,
+            fetch_pace: FetchPace::default(),
         })
     }
 
@@ -206,9 +211,9 @@ impl App {
         let addresses = (local(&public)?, local(&staff)?);
         let mut sandboxes = Insides::default();
         sandboxes.begin(&self.config, addresses.0).await?;
-        let configured = reload::configured(&self.config, &self.portal, addresses.1, self.pace)?;
+        let certificates = Certificates::open(&self.config, self.portal.requests.clone(), self.fetch_pace)?;
+        let configured = reload::configured(&self.config, &self.portal, addresses.1, self.pace, certificates.observed())?;
         let front = http::Front::new(configured, self.records.clone());
-        let certificates = Certificates::open(&self.config)?;
         let (public_tls, staff_tls) = certificates.servers()?;
         let listeners = http::open(http::Servers {
             front: front.clone(),

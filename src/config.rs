@@ -3,6 +3,7 @@
 //! This file composes: each module reads its own section (see [`crate::settings`]), and what only two sections together can get wrong is checked here.
 //! Secrets stand in files only (`…_file`, not readable by others) or in systemd credentials, never in the file or the environment itself.
 
+mod acme;
 pub(crate) mod brand;
 pub(crate) mod company;
 mod database;
@@ -19,6 +20,7 @@ use tracing::Level;
 
 use crate::connectors;
 use crate::crypto::archive::Lock;
+use crate::http::acme::settings::AcmeSettings;
 use crate::http::forwarded::AddressHeader;
 use crate::http::settings::{LimitSettings, ListenerSettings, MetricsAccess, RequestLog};
 use crate::inspect::scan::settings::ScanSettings;
@@ -46,6 +48,8 @@ pub struct Config {
     pub public_url: String,
     pub public: ListenerSettings,
     pub staff: ListenerSettings,
+    /// How the portal fetches certificates; `None`: it does not.
+    pub acme: Option<AcmeSettings>,
     pub company: Company,
     pub keys: Keys,
     pub retention: RetentionSettings,
@@ -193,17 +197,22 @@ impl Config {
         });
         let public_url = read_public_url(reader);
         let staff_url = reader.text("staff_url", ORIGIN).map(|url| origin(reader, "staff_url", &url));
-        let (public, staff) = reader.section("listen", |reader| {
+        let (mut public, mut staff) = reader.section("listen", |reader| {
             (
                 ListenerSettings::read(reader, "public", "0.0.0.0:8080"),
                 ListenerSettings::read(reader, "staff", "127.0.0.1:8081"),
             )
         });
+        let acme = reader.optional_section("acme", AcmeSettings::read);
+        if let Some(acme) = &acme {
+            acme::fetch(reader, acme, (public_url.as_str(), &mut public), (staff_url.as_deref(), &mut staff));
+        }
         let config = Self {
             path: None,
             public_url,
             public,
             staff,
+            acme,
             company: reader.section("company", Company::read),
             store: reader.section("database", StoreSettings::read),
             keys: reader.section("keys", |reader| Keys::read(reader, &data_dir, credential)),

@@ -5,6 +5,7 @@
 //! * `StatusCode` appears in [`error`] only; every answer carries the headers of [`headers`].
 
 pub(crate) mod access_log;
+pub(crate) mod acme;
 pub(crate) mod address;
 pub(crate) mod applicant;
 pub(crate) mod assets;
@@ -40,6 +41,6 @@ pub(crate) mod tls;
 pub(crate) mod traffic;
 
 pub use context::Company;
-pub(crate) use context::{AppState, Limits, Observed, ServerSettings, address_of};
+pub(crate) use context::{AppState, Limits, Observed, ObservedCertificate, ServerSettings, address_of};
 pub(crate) use front::{Configured, Front};
 pub(crate) use server::{Servers, open};

@@ -3,7 +3,7 @@
 //! The modules are those of the crate. Nothing is defined here, and no part of the product uses it.
 
 pub mod app {
-    pub use crate::app::{App, KeyProtection, Layout, Running, Store, bind_database, create};
+    pub use crate::app::{App, FetchPace, KeyProtection, Layout, Running, Store, bind_database, create};
 }
 pub mod config {
     pub use crate::config::Config;
@@ -150,7 +150,7 @@ pub mod http {
         pub use crate::http::staff::console::TABLE;
     }
     pub mod settings {
-        pub use crate::http::settings::TlsFiles;
+        pub use crate::http::settings::{ListenerTls, TlsFiles};
     }
 }
 pub mod inspect {

@@ -77,7 +77,7 @@ async fn start(config: &Config, provider: &Provider, public: SocketAddr) -> Resu
 
 /// The sandbox tells its verdicts by plain HTTP; behind TLS the portal asks for them instead.
 fn callback(config: &Config, mut public: SocketAddr, name: &str) -> Option<String> {
-    if config.public.tls.is_some() {
+    if config.public.tls.is_on() {
         return None;
     }
     if public.ip().is_unspecified() {

@@ -27,6 +27,8 @@ pub struct Layout {
     pub keys: PathBuf,
     pub secrets: PathBuf,
     pub kek: PathBuf,
+    /// Accounts and certificates that the portal fetched. None of them is this portal's alone: what is lost is fetched again.
+    pub certificates: PathBuf,
     /// The note of an `init` or a `recover` that has not come to its end.
     pub unfinished: PathBuf,
     /// The command line of `recover` for this portal, as it can be typed.
@@ -50,6 +52,7 @@ impl Layout {
             secrets: keys.join("portal.secrets"),
             kek: keys.join("kek"),
             keys: keys.clone(),
+            certificates: data.join("acme"),
             unfinished: data.join("unfinished"),
             recover: match &config.path {
                 Some(path) => format!("nightdrop recover --config {}", quoted(path)),

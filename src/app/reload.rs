@@ -10,7 +10,7 @@ use super::{Running, StartError, concurrencies, outgoing, pace, policy, provider
 use crate::chain::chain;
 use crate::config::{Config, Network};
 use crate::http;
-use crate::http::settings::TlsFiles;
+use crate::http::settings::ListenerTls;
 use crate::settings::ConfigError;
 use crate::workflow::Portal;
 use crate::workflow::delivery::DeliveryState;
@@ -35,12 +35,13 @@ impl Running {
         let certificates = self.certificates.renew(&config)?;
         self.sandboxes.begin(&config, self.public).await?;
         let portal = Arc::new(portal(&self.portal, &config));
-        let configured = configured(&config, &portal, self.staff, pace(&config))?;
+        let configured = configured(&config, &portal, self.staff, pace(&config), self.certificates.observed())?;
         telling::begin(&portal)
             .await
             .map_err(|e| StartError::Unavailable(format!("the log of what was told: {}", chain(&e))))?;
         // Nothing from here on can fail.
         certificates.take();
+        self.certificates.adapt(&config);
         self.front.replace(configured);
         self.live.replace(portal.clone());
         self.portal = portal;
@@ -85,8 +86,24 @@ fn kept(old: &Config, mut new: Config) -> (Config, Vec<&'static str>) {
         ("listen.staff_tls", &old.staff.tls, &mut new.staff.tls),
     ] {
         // Other files are taken; a listener that speaks TLS goes on speaking it, and one that does not, does not.
-        if old.is_some() != new.is_some() {
-            differ.push(name);
+        match (old, &*new) {
+            (ListenerTls::Off, ListenerTls::Off) | (ListenerTls::Files(_), ListenerTls::Files(_)) => {}
+            // The name follows from an address that stays.
+            (ListenerTls::Acme(_), ListenerTls::Acme(_)) => new.clone_from(old),
+            _ => {
+                differ.push(name);
+                new.clone_from(old);
+            }
+        }
+    }
+    match (&old.acme, &mut new.acme) {
+        (Some(old), Some(new)) if old.directory != new.directory => {
+            differ.push("acme.directory");
+            new.directory.clone_from(&old.directory);
+        }
+        (Some(_), Some(_)) | (None, None) => {}
+        (old, new) => {
+            differ.push("acme");
             new.clone_from(old);
         }
     }
@@ -126,10 +143,11 @@ pub(super) fn configured(
     portal: &Arc<Portal>,
     staff: SocketAddr,
     pace: http::body::BodyPace,
+    certificates: Vec<http::ObservedCertificate>,
 ) -> Result<http::Configured, StartError> {
     let limits = config.limits;
     let settings = http::ServerSettings {
-        staff_tls: config.staff.tls.is_some(),
+        staff_tls: config.staff.tls.is_on(),
         staff_url: config.staff_url.clone(),
         staff_hosts: config.staff_hosts.clone(),
         ..http::ServerSettings::of(&config.public_url, staff)
@@ -162,20 +180,18 @@ pub(super) fn configured(
             pace,
             api_per_minute: limits.api_per_minute,
         },
-        observed: observed(config),
+        observed: observed(config, certificates),
         request_log: config.request_log,
     })
 }
 
 /// What the metrics tell of files and disks.
-fn observed(config: &Config) -> http::Observed {
+fn observed(config: &Config, certificates: Vec<http::ObservedCertificate>) -> http::Observed {
     let layout = Layout::of(config);
-    let listeners = [("public", &config.public.tls), ("staff", &config.staff.tls)];
-    let certificate = |(name, files): (&'static str, &Option<TlsFiles>)| Some((name, files.as_ref()?.cert.clone()));
     http::Observed {
         access: config.metrics.clone(),
         connections: http::listen::at_most(config.workers),
-        certificates: listeners.into_iter().filter_map(certificate).collect(),
+        certificates,
         disks: vec![("data", layout.data), ("erasure", layout.erasure)],
         folders: match layout.kind {
             StoreKind::Embedded => vec![("records", layout.store), ("documents", layout.documents)],

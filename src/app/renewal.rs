@@ -1,5 +1,5 @@
 //! Certificates that are renewed while the portal runs: their files are looked at every second, and what has changed is taken for the handshakes that come. Files that do not
-//! belong together (yet) change nothing: the certificate before goes on, and the log says so once.
+//! belong together (yet) change nothing: the certificate before goes on, and the log says so once. What the portal fetches itself is seen to by [`super::fetching`].
 
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
@@ -12,19 +12,41 @@ use rustls::sign::CertifiedKey;
 use tokio::task::JoinHandle;
 
 use super::StartError;
+use super::fetching::{FetchPace, FetchedCertificate, Fetching};
 use crate::config::Config;
-use crate::http::settings::{ListenerSettings, TlsFiles};
-use crate::http::tls::{self, Certificate};
+use crate::http;
+use crate::http::settings::{ListenerSettings, ListenerTls, TlsFiles};
+use crate::http::tls::{self, Certificate, Proofs};
 use crate::settings::ConfigError;
+use crate::storage::RequestStore;
 
 /// Looking costs four calls that read no file.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// The certificates of both listeners, and the task that watches their files; dropped, it ends.
+/// The certificates of both listeners, and the tasks that see to them; dropped, they end.
 pub(super) struct Certificates {
-    public: Option<Arc<Watched>>,
-    staff: Option<Arc<Watched>>,
+    public: Shown,
+    staff: Shown,
     watching: JoinHandle<()>,
+    fetching: Option<Fetching>,
+}
+
+/// Where a listener's certificate comes from.
+enum Shown {
+    /// It speaks no TLS.
+    None,
+    Watched(Arc<Watched>),
+    Fetched(FetchedCertificate),
+}
+
+impl Shown {
+    fn certificate(&self) -> Option<&Arc<Certificate>> {
+        match self {
+            Self::None => None,
+            Self::Watched(watched) => Some(&watched.certificate),
+            Self::Fetched(fetched) => Some(&fetched.certificate),
+        }
+    }
 }
 
 /// Certificates that were read for another configuration and are not in use yet.
@@ -74,11 +96,20 @@ fn read(listener: &str, files: &TlsFiles) -> Result<(Stamps, CertifiedKey), Star
 }
 
 impl Certificates {
-    pub(super) fn open(config: &Config) -> Result<Self, StartError> {
-        let watched = |listener: &'static str, settings: &ListenerSettings| {
-            let Some(files) = &settings.tls else { return Ok(None) };
+    /// `clock`: by which certificates that are fetched are renewed.
+    pub(super) fn open(config: &Config, clock: Arc<dyn RequestStore>, pace: FetchPace) -> Result<Self, StartError> {
+        let fetching = config.acme.as_ref().map(|acme| Fetching::begin(config, acme, clock, pace));
+        let shown = |listener: &'static str, settings: &ListenerSettings| {
+            let files = match &settings.tls {
+                ListenerTls::Off => return Ok(Shown::None),
+                ListenerTls::Files(files) => files,
+                ListenerTls::Acme(name) => {
+                    let fetched = fetching.as_ref().and_then(|fetching| fetching.of(name));
+                    return Ok(fetched.cloned().map_or(Shown::None, Shown::Fetched));
+                }
+            };
             let (stamps, key) = read(listener, files)?;
-            Ok(Some(Arc::new(Watched {
+            Ok(Shown::Watched(Arc::new(Watched {
                 listener,
                 certificate: Certificate::new(key),
                 files: Mutex::new(Files {
@@ -88,8 +119,12 @@ impl Certificates {
                 }),
             })))
         };
-        let (public, staff) = (watched("public", &config.public)?, watched("staff", &config.staff)?);
-        let all: Vec<_> = [&public, &staff].into_iter().flatten().cloned().collect();
+        let (public, staff) = (shown("public", &config.public)?, shown("staff", &config.staff)?);
+        let watched = |shown: &Shown| match shown {
+            Shown::Watched(watched) => Some(watched.clone()),
+            Shown::None | Shown::Fetched(_) => None,
+        };
+        let all: Vec<_> = [&public, &staff].into_iter().filter_map(watched).collect();
         let watching = tokio::spawn(async move {
             while !all.is_empty() {
                 tokio::time::sleep(LOOK_EVERY).await;
@@ -101,13 +136,23 @@ impl Certificates {
                 }
             }
         });
-        Ok(Self { public, staff, watching })
+        Ok(Self {
+            public,
+            staff,
+            watching,
+            fetching,
+        })
     }
 
     /// What each listener speaks; `None`: no TLS.
     pub(super) fn servers(&self) -> Result<(Option<ServerConfig>, Option<ServerConfig>), StartError> {
-        let of = |watched: &Option<Arc<Watched>>| {
-            let server = watched.as_ref().map(|watched| tls::server(watched.certificate.clone()));
+        // An authority that looks for one listener's name may come to the other one.
+        let proofs = match &self.fetching {
+            Some(fetching) => Proofs::Challenges(fetching.challenges.clone()),
+            None => Proofs::None,
+        };
+        let of = |shown: &Shown| {
+            let server = shown.certificate().map(|certificate| tls::server(certificate.clone(), &proofs));
             server.transpose().map_err(StartError::Refused)
         };
         Ok((of(&self.public)?, of(&self.staff)?))
@@ -117,13 +162,36 @@ impl Certificates {
     pub(super) fn renew(&self, config: &Config) -> Result<Renewed, StartError> {
         let mut renewed = Vec::new();
         for (watched, settings) in [(&self.public, &config.public), (&self.staff, &config.staff)] {
-            let (Some(watched), Some(files)) = (watched, &settings.tls) else {
+            let (Shown::Watched(watched), ListenerTls::Files(files)) = (watched, &settings.tls) else {
                 continue;
             };
             let (stamps, key) = read(watched.listener, files)?;
             renewed.push((watched.clone(), files.clone(), stamps, key));
         }
         Ok(Renewed(renewed))
+    }
+
+    /// Certificates that are fetched go by this configuration from here on.
+    pub(super) fn adapt(&self, config: &Config) {
+        if let (Some(fetching), Some(acme)) = (&self.fetching, &config.acme) {
+            fetching.adapt(acme);
+        }
+    }
+
+    /// What the metrics tell of them.
+    pub(super) fn observed(&self) -> Vec<http::ObservedCertificate> {
+        let listeners = [("public", &self.public), ("staff", &self.staff)];
+        let observed = |(listener, shown): (&'static str, &Shown)| {
+            Some(http::ObservedCertificate {
+                listener,
+                certificate: shown.certificate()?.clone(),
+                failures: match shown {
+                    Shown::Fetched(fetched) => Some(fetched.failures.clone()),
+                    Shown::None | Shown::Watched(_) => None,
+                },
+            })
+        };
+        listeners.into_iter().filter_map(observed).collect()
     }
 }
 

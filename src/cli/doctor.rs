@@ -2,6 +2,7 @@
 //!
 //! It changes no record. While a portal runs, its store and slots belong to it: they are then judged from outside, and the portal itself is asked how it stands.
 
+mod acme;
 mod codes;
 mod database;
 mod disk;
@@ -177,6 +178,7 @@ async fn look(doctor: &Doctor, Resolved { config, errors, .. }: &Resolved, findi
     disk::look(config, held, findings);
     providers::look(config, &refused, doctor.provider.as_deref(), findings).await?;
     outgoing::look(config, findings).await;
+    acme::look(config, findings).await;
     portal::ready(config, false, findings).await;
     portal::look(config, standing, findings).await;
     if doctor.through {
@@ -197,13 +199,14 @@ fn end(findings: &Findings, as_json: bool) -> Outcome {
 }
 
 /// Sections whose errors leave the rest of the configuration as it is meant, so that the rest can be looked at.
-const ASIDE: [(&str, &str); 6] = [
+const ASIDE: [(&str, &str); 7] = [
     ("providers.", "providers"),
     ("mail.", "outgoing"),
     ("webhooks.", "outgoing"),
     ("sso.", "sign-in"),
     ("listen.", "listeners"),
     ("scan.", "virus scan"),
+    ("acme.", "listeners"),
 ];
 
 fn area_of(error: &ConfigError) -> Option<&'static str> {

@@ -463,7 +463,7 @@ async fn first_people(config: Config, email: &str, name: &str, password: &str) -
 /// Where the console will be; unknown with any free port.
 fn console(config: &Config) -> Option<String> {
     let staff = &config.staff;
-    let here = || (staff.address.port() != 0).then(|| address_of(staff.address, staff.tls.is_some()));
+    let here = || (staff.address.port() != 0).then(|| address_of(staff.address, staff.tls.is_on()));
     config.staff_url.clone().or_else(here)
 }
 

@@ -77,7 +77,7 @@ pub(super) fn run(serve: Serve) -> Outcome {
     process::block_on(async {
         let mut stop = Stop::listen()?;
         let mut again = Reload::listen()?;
-        let tls = [&config.public, &config.staff].map(|listener| listener.tls.is_some());
+        let tls = [&config.public, &config.staff].map(|listener| listener.tls.is_on());
         let console = config.staff_url.clone();
         let mut running = match open(config).await {
             Ok(running) => running,

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use super::{Config, Resolved};
 use crate::connectors::KINDS;
+use crate::http::settings::ListenerTls;
 use crate::settings::Setting;
 
 fn parsed(more: &str) -> Result<Config, Vec<String>> {
@@ -85,6 +86,74 @@ fn a_bad_staff_url_is_told_once_and_a_good_one_reaches_everybody() {
 }
 
 #[test]
+fn fetching_a_certificate_is_refused_in_words_where_none_can_be_had() {
+    const AGREED: &str = "[acme]\nterms_agreed = true\n";
+    let of = |url: &str, more: &str| {
+        let text = format!("public_url = \"{url}\"\n{more}");
+        let read = Config::parse(&text, Path::new(""), std::iter::empty());
+        read.err().unwrap_or_default().iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    for (url, words) in [
+        ("https://192.0.2.7", "no authority issues one for 192.0.2.7"),
+        ("https://localhost:8443", "no authority issues one for localhost"),
+        ("http://localhost:8080", "must begin with https://"),
+    ] {
+        let said = of(url, AGREED);
+        assert!(
+            said.len() == 1 && said[0].starts_with("public_url: ") && said[0].contains(words),
+            "{said:?}"
+        );
+    }
+    let name = "https://drop.example.com";
+    for (more, key, words) in [
+        ("[acme]\n", "acme.terms_agreed", "must be true: read the terms"),
+        (
+            "listen.public_tls = { cert = \"/no/cert\", key = \"/no/key\" }\n[acme]\nterms_agreed = true\n",
+            "listen.public_tls",
+            "must go while [acme] fetches",
+        ),
+        (
+            "[acme]\nterms_agreed = true\nlisteners = [\"public\", \"staff\"]\n",
+            "staff_url",
+            "acme.listeners names the staff listener",
+        ),
+        (
+            "[acme]\nterms_agreed = true\nlisteners = [\"all\"]\n",
+            "acme.listeners",
+            "\"public\", \"staff\" or both",
+        ),
+        (
+            "[acme]\nterms_agreed = true\ndirectory = \"http://ca.example.com/dir\"\n",
+            "acme.directory",
+            "https address",
+        ),
+        (
+            "[acme]\nterms_agreed = true\ncontact = \"nobody\"\n",
+            "acme.contact",
+            "mail address",
+        ),
+        ("[acme]\nterms_agreed = true\nca_file = \"/no/ca\"\n", "acme.ca_file", "/no/ca"),
+        (
+            "[acme]\nterms_agreed = true\nexternal_account_id = \"kid\"\n",
+            "acme.external_account_key_file",
+            "has both",
+        ),
+    ] {
+        let said = of(name, more);
+        assert!(
+            said.iter()
+                .any(|line| line.starts_with(&format!("{key}: ")) && line.contains(words)),
+            "{more}: {said:#?}"
+        );
+    }
+    let config =
+        parsed("staff_url = \"https://console.example.com:8443\"\n[acme]\nterms_agreed = true\nlisteners = [\"staff\"]\n").unwrap();
+    assert!(!config.public.tls.is_on());
+    assert!(matches!(&config.staff.tls, ListenerTls::Acme(name) if name.as_str() == "console.example.com"));
+    assert!(parsed("").unwrap().acme.is_none(), "off unless it is configured");
+}
+
+#[test]
 fn a_provider_without_a_kind_is_told_all_kinds() {
     let said = faults("[providers.x]\napi_key_file = \"x\"\n");
     assert_eq!(said.len(), 1);
@@ -122,7 +191,7 @@ fn asked(lines: &str) -> Vec<Setting> {
 }
 
 fn asked_everywhere() -> Vec<Setting> {
-    let mut found = asked("mail = {}\n[listen]\npublic_tls = {}\nstaff_tls = {}\n[webhooks.NAME]\n[documents.name]\n");
+    let mut found = asked("mail = {}\nacme = {}\n[listen]\npublic_tls = {}\nstaff_tls = {}\n[webhooks.NAME]\n[documents.name]\n");
     for setting in &mut found {
         // A kind has a name in small letters, or nothing more is asked of its table.
         setting.key = setting.key.replace("documents.name.", "documents.NAME.");

@@ -389,13 +389,18 @@ fn sort_transport(error: &reqwest::Error, asks: bool) -> Failure {
 
 /// `Retry-After` in seconds or as an HTTP date, which is read against the provider's own `Date`. Capped at [`RETRY_AFTER_CAP`]; garbage is `None`.
 pub(crate) fn retry_after(value: &str, date: Option<&str>) -> Option<Duration> {
+    retry_after_within(value, date, RETRY_AFTER_CAP)
+}
+
+/// The same with another cap.
+pub(crate) fn retry_after_within(value: &str, date: Option<&str>, cap: Duration) -> Option<Duration> {
     let value = value.trim();
     let wait = if !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit()) {
-        value.parse::<u32>().map_or(RETRY_AFTER_CAP, |s| Duration::seconds(i64::from(s)))
+        value.parse::<u32>().map_or(cap, |s| Duration::seconds(i64::from(s)))
     } else {
         http_date(value)? - http_date(date?)?
     };
-    Some(wait.clamp(Duration::ZERO, RETRY_AFTER_CAP))
+    Some(wait.clamp(Duration::ZERO, cap))
 }
 
 fn http_date(text: &str) -> Option<time::PrimitiveDateTime> {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 
 use actix_web::web;
 
@@ -26,6 +27,7 @@ use crate::http::check::Checks;
 use crate::http::kept::Kept;
 use crate::http::permits::UploadLimits;
 use crate::http::settings::{MetricsAccess, RequestLog};
+use crate::http::tls::Certificate;
 use crate::http::traffic::Traffic;
 
 #[derive(Clone, Debug)]
@@ -120,11 +122,20 @@ pub(crate) struct Limits {
     pub api_per_minute: u32,
 }
 
+/// The certificate of a listener, as the metrics tell of it.
+#[derive(Clone)]
+pub(crate) struct ObservedCertificate {
+    pub listener: &'static str,
+    pub certificate: Arc<Certificate>,
+    /// Tries that failed since the last one that did not, where the portal fetches it.
+    pub failures: Option<Arc<AtomicU32>>,
+}
+
 /// What the metrics tell beside the portal's own counts.
 pub(crate) struct Observed {
     pub access: MetricsAccess,
-    /// Listeners that speak TLS, and the files of their certificates.
-    pub certificates: Vec<(&'static str, PathBuf)>,
+    /// Of the listeners that speak TLS.
+    pub certificates: Vec<ObservedCertificate>,
     /// Folders whose file systems must not become full.
     pub disks: Vec<(&'static str, PathBuf)>,
     /// Connections that may be open at once.

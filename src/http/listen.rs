@@ -21,12 +21,14 @@ use actix_web::dev::{AppConfig, Server as ActixServer, ServerHandle, Service, Se
 use actix_web::middleware::Next;
 use actix_web::{Error, web};
 use futures_util::future::LocalBoxFuture;
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsAcceptor;
 
 use super::connections::{Connections, Due, Held, Serving};
 use super::front::Front;
+use super::tls;
 use crate::workflow::warning::{self, Warning};
 use bursts::Bursts;
 
@@ -109,9 +111,9 @@ impl Server {
                 .and_then(service!()),
                 limit: limited.clone(),
             })?,
-            (listener, Some(mut tls)) => {
-                tls.alpn_protocols.insert(0, b"http/1.1".to_vec());
-                let acceptor = TlsAcceptor::from(Arc::new(tls));
+            (listener, Some(mut config)) => {
+                config.alpn_protocols.insert(0, b"http/1.1".to_vec());
+                let acceptor = TlsAcceptor::from(Arc::new(config));
                 builder.listen(self.name, listener, move || {
                     let acceptor = acceptor.clone();
                     Limited {
@@ -120,7 +122,11 @@ impl Server {
                             async move {
                                 let peer = socket.peer_addr().ok();
                                 let shaken = timeout(TLS_HANDSHAKE, acceptor.accept(socket)).await;
-                                let socket = shaken.unwrap_or_else(|late| Err(late.into())).map_err(DispatchError::Io)?;
+                                let mut socket = shaken.unwrap_or_else(|late| Err(late.into())).map_err(DispatchError::Io)?;
+                                if tls::is_challenge(socket.get_ref().1) {
+                                    let _ = timeout(TLS_HANDSHAKE, socket.shutdown()).await;
+                                    return Err(DispatchError::Io(io::ErrorKind::ConnectionAborted.into()));
+                                }
                                 Ok((Bursts::of(socket), Protocol::Http1, peer))
                             }
                         })

@@ -5,18 +5,16 @@
 mod machine;
 
 use std::fmt::{Display, Write as _};
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use actix_web::http::header::AUTHORIZATION;
 use actix_web::{HttpRequest, HttpResponse, web};
 use subtle::ConstantTimeEq;
 
-use super::AppState;
 use super::error::Problem;
 use super::settings::MetricsAccess;
-use super::tls;
 use super::traffic::{BOUNDS, Traffic};
+use super::{AppState, ObservedCertificate};
 use crate::storage::StorageError;
 use crate::storage::backend::Figures;
 use crate::version;
@@ -428,9 +426,15 @@ async fn machine(out: &mut Exposition, state: &AppState) -> Result<(), Problem> 
     );
     let (disks, folders) = (state.observed.disks.clone(), state.observed.folders.clone());
     let certificates = state.observed.certificates.clone();
+    let failed = |of: &ObservedCertificate| {
+        let failures = of.failures.as_ref()?.load(Ordering::Relaxed);
+        Some((labels(&[("listener", of.listener)]), i64::from(failures)))
+    };
+    let failures: Vec<_> = certificates.iter().filter_map(failed).collect();
     let (ends, process, rooms, sizes) = blocking(move || {
-        let end = |(listener, cert): &(&'static str, PathBuf)| {
-            Some((labels(&[("listener", listener)]), tls::expires(cert).ok()?.unix_timestamp()))
+        let end = |of: &ObservedCertificate| {
+            let ends = of.certificate.validity()?.end;
+            Some((labels(&[("listener", of.listener)]), ends.unix_timestamp()))
         };
         let ends: Vec<_> = certificates.iter().filter_map(end).collect();
         let rooms: Vec<_> = disks.iter().map(|(name, folder)| (*name, machine::room(folder))).collect();
@@ -443,6 +447,12 @@ async fn machine(out: &mut Exposition, state: &AppState) -> Result<(), Problem> 
         "gauge",
         "When the first certificate of a listener's chain ends.",
         &ends,
+    );
+    out.put(
+        "certificate_failures",
+        "gauge",
+        "Tries to fetch a listener's certificate that have failed since the last one that did not.",
+        &failures,
     );
     let rooms: Vec<_> = rooms.into_iter().filter_map(|(name, room)| Some((name, room?))).collect();
     let of = |which: fn((u64, u64)) -> u64| -> Vec<_> {

@@ -5,13 +5,30 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::acme::settings::DomainName;
 use super::tls;
 use crate::settings::{Reader, Secret};
 
 #[derive(Clone, Debug)]
 pub struct ListenerSettings {
     pub address: SocketAddr,
-    pub tls: Option<TlsFiles>,
+    pub tls: ListenerTls,
+}
+
+/// What a listener speaks.
+#[derive(Clone, Debug)]
+pub enum ListenerTls {
+    /// Plain HTTP: for this machine, or for a proxy that speaks TLS.
+    Off,
+    Files(TlsFiles),
+    /// TLS with a certificate that the portal fetches for this name.
+    Acme(DomainName),
+}
+
+impl ListenerTls {
+    pub fn is_on(&self) -> bool {
+        !matches!(self, Self::Off)
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -37,14 +54,16 @@ impl ListenerSettings {
             )
         });
         let tls = match files {
-            Some((Some(cert), Some(key))) => Some(TlsFiles { cert, key }),
-            None => None,
+            Some((Some(cert), Some(key))) => ListenerTls::Files(TlsFiles { cert, key }),
+            None => ListenerTls::Off,
             Some(_) => {
                 reader.error(&key, "needs both cert and key (PEM files)");
-                None
+                ListenerTls::Off
             }
         };
-        if let Some(Err(why)) = tls.as_ref().map(|files| tls::read(&files.cert, &files.key)) {
+        if let ListenerTls::Files(files) = &tls
+            && let Err(why) = tls::read(&files.cert, &files.key)
+        {
             reader.error(&key, format!("cannot be used: {why}"));
         }
         Self { address, tls }

@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use nightdrop::testing::app::{self, App, KeyProtection, Running, Store};
+use nightdrop::testing::app::{self, App, FetchPace, KeyProtection, Running, Store};
 use nightdrop::testing::config::Config;
 use nightdrop::testing::crypto::envelope::Suite;
 use nightdrop::testing::domain::agent::{Actor, Scope};
 use nightdrop::testing::domain::document::{ApplicantRef, DocumentKind, PartName, ProviderName};
 use nightdrop::testing::domain::request::{DocumentRequest, RequestState};
 use nightdrop::testing::http::body::BodyPace;
+use nightdrop::testing::http::settings::{ListenerTls, TlsFiles};
 use nightdrop::testing::sandbox::{self, Sandbox};
 use nightdrop::testing::settings::Secret;
 use nightdrop::testing::storage::WorkQueues;
@@ -66,6 +67,8 @@ pub struct TestOptions {
     pub provider: String,
     /// How slow a sender may be.
     pub pace: BodyPace,
+    /// How often something is done about certificates that are fetched.
+    pub fetch_pace: FetchPace,
 }
 
 impl Default for TestOptions {
@@ -80,6 +83,7 @@ impl Default for TestOptions {
             slots: 64,
             provider: String::new(),
             pace: BodyPace::default(),
+            fetch_pace: FetchPace::default(),
         }
     }
 }
@@ -261,7 +265,7 @@ impl TestApp {
         let (cert_file, key_file) = (self.folder.path().join("cert.pem"), self.folder.path().join("key.pem"));
         private(&cert_file, cert);
         private(&key_file, key);
-        self.config.public.tls = Some(nightdrop::testing::http::settings::TlsFiles {
+        self.config.public.tls = ListenerTls::Files(TlsFiles {
             cert: cert_file,
             key: key_file,
         });
@@ -401,6 +405,7 @@ fn parsed(text: &str, folder: &Path) -> Result<Config, String> {
 
 async fn start(mut app: App, options: &TestOptions) -> Running {
     app.pace = options.pace;
+    app.fetch_pace = options.fetch_pace;
     app.start_with(options.worker).await.unwrap()
 }
 

@@ -37,6 +37,10 @@ findings! {
     CertificateName = "listeners", "certificate.name";
     CertificateStale = "listeners", "certificate.stale";
     CertificateUnseen = "listeners", "certificate.unseen";
+    AcmeNotFetched = "listeners", "acme.not_fetched";
+    AcmeUnreadable = "listeners", "acme.unreadable";
+    AcmePort = "listeners", "acme.port";
+    AcmeUnreached = "listeners", "acme.unreached";
     StaffInTheClear = "listeners", "listeners.staff_in_the_clear";
     NoStaffUrl = "listeners", "listeners.no_staff_url";
     NoTls = "listeners", "listeners.no_tls";

@@ -160,7 +160,7 @@ pub(super) fn client_address(plain: &Reply, forged: &Reply, config: &Config, fin
             format!("the trusted proxy {peer} does not say for whom it speaks: all applicants share the limits of one address"),
             set,
         );
-    } else if !is_trusted && (is_named || is_named_otherwise || (config.public.tls.is_none() && config.public_url.starts_with("https:"))) {
+    } else if !is_trusted && (is_named || is_named_otherwise || (!config.public.tls.is_on() && config.public_url.starts_with("https:"))) {
         findings.wrong(
             Code::ThroughUntrusted,
             format!("the portal is reached from {peer}, which is no trusted proxy: all applicants share the limits of its address"),

@@ -9,6 +9,7 @@ use super::Findings;
 use super::codes::Code;
 use super::handshake;
 use crate::config::Config;
+use crate::http::settings::ListenerTls;
 use crate::http::tls;
 
 const AREA: &str = "listeners";
@@ -22,18 +23,23 @@ pub(super) fn look(config: &Config, findings: &mut Findings) {
         ("public", &config.public, Some(config.public_url.as_str())),
         ("staff", &config.staff, staff_url),
     ] {
-        if let Some(files) = &listener.tls {
+        if let ListenerTls::Files(files) = &listener.tls {
             // Where they do not, that is an error of the configuration.
             if tls::read(&files.cert, &files.key).is_ok() {
                 findings.good(AREA, format!("{name}: {} and its key belong together", files.cert.display()));
             }
-            end(name, &files.cert, OffsetDateTime::now_utc(), findings);
+            end(
+                name,
+                &files.cert,
+                "renew it: both files are taken within a second, without a restart",
+                findings,
+            );
             if let Some(host) = url.and_then(host_of) {
                 name_fits(name, &files.cert, &host, findings);
             }
         }
     }
-    if config.staff.tls.is_none() && outside(config.staff.address) {
+    if !config.staff.tls.is_on() && outside(config.staff.address) {
         let text = format!(
             "console and API listen on {} without TLS: passwords and keys travel in the clear",
             config.staff.address
@@ -41,7 +47,7 @@ pub(super) fn look(config: &Config, findings: &mut Findings) {
         findings.note(
             Code::StaffInTheClear,
             text,
-            "listen on 127.0.0.1 behind a TLS proxy, or set listen.staff_tls",
+            "listen on 127.0.0.1 behind a TLS proxy, or set listen.staff_tls or [acme]",
         );
     }
     let https = config.public_url.starts_with("https://");
@@ -52,9 +58,9 @@ pub(super) fn look(config: &Config, findings: &mut Findings) {
             "set staff_url to the address at which browsers reach the console",
         );
     }
-    if https && config.public.tls.is_none() && config.trusted_proxies.is_empty() {
+    if https && !config.public.tls.is_on() && config.trusted_proxies.is_empty() {
         let text = format!("{} is served by {} without TLS", config.public_url, config.public.address);
-        findings.note(Code::NoTls, text, "set listen.public_tls; or, behind a TLS proxy, name the proxy in trusted_proxies so that limits count the applicants and not the proxy");
+        findings.note(Code::NoTls, text, "set listen.public_tls or [acme]; or, behind a TLS proxy, name the proxy in trusted_proxies so that limits count the applicants and not the proxy");
     }
     if !https {
         findings.note(
@@ -72,13 +78,12 @@ fn host_of(url: &str) -> Option<String> {
 }
 
 /// How long browsers still take a certificate. One that cannot be read is told with its key.
-fn end(name: &str, cert: &Path, now: OffsetDateTime, findings: &mut Findings) {
-    const MEND: &str = "renew it: both files are taken within a second, without a restart";
+pub(super) fn end(name: &str, cert: &Path, mend: &str, findings: &mut Findings) {
     let Ok(end) = tls::expires(cert) else { return };
     let text = |word: &str| format!("{name}: {} {word} on {}", cert.display(), end.date());
-    match end - now {
-        left if left.is_negative() => findings.wrong(Code::CertificateEnds, text("ended"), MEND),
-        left if left < SOON => findings.note(Code::CertificateEnds, text("ends"), MEND),
+    match end - OffsetDateTime::now_utc() {
+        left if left.is_negative() => findings.wrong(Code::CertificateEnds, text("ended"), mend),
+        left if left < SOON => findings.note(Code::CertificateEnds, text("ends"), mend),
         _ => findings.good(AREA, text("ends")),
     }
 }

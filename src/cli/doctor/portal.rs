@@ -1,6 +1,7 @@
 //! The running portal, if there is one: whether it is ready, how it stands by its own word, and which certificates its ports show.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -13,6 +14,8 @@ use crate::app::Layout;
 use crate::config::Config;
 use crate::crypto::check::{CheckPass, CheckPurpose};
 use crate::crypto::secrets::PortalSecrets;
+use crate::http::acme::kept::KeptCertificates;
+use crate::http::settings::ListenerTls;
 use crate::http::tls;
 
 const AREA: &str = "portal";
@@ -70,7 +73,7 @@ fn client() -> Option<reqwest::Client> {
 }
 
 fn url(config: &Config, address: SocketAddr, path: &str) -> String {
-    let scheme = if config.staff.tls.is_some() { "https" } else { "http" };
+    let scheme = if config.staff.tls.is_on() { "https" } else { "http" };
     format!("{scheme}://{address}{path}")
 }
 
@@ -133,6 +136,18 @@ pub(super) async fn look(config: &Config, standing: Result<Standing, Silent>, fi
     certificates(config, standing.is_ok(), findings).await;
 }
 
+/// Where the certificate lies that a listener shows; `None` also where none was fetched yet, which is told with the authority.
+fn certificate_file(config: &Config, tls: &ListenerTls) -> Option<PathBuf> {
+    match tls {
+        ListenerTls::Off => None,
+        ListenerTls::Files(files) => Some(files.cert.clone()),
+        ListenerTls::Acme(name) => {
+            let kept = KeptCertificates::of(&Layout::of(config).certificates, &config.acme.as_ref()?.directory);
+            Some(kept.certificate_file(name)).filter(|file| file.exists())
+        }
+    }
+}
+
 /// Whether each port shows the certificate that stands in its file. `runs`: somebody must be there.
 async fn certificates(config: &Config, runs: bool, findings: &mut Findings) {
     let staff = config.staff_url.as_deref();
@@ -141,17 +156,17 @@ async fn certificates(config: &Config, runs: bool, findings: &mut Findings) {
         ("staff", &config.staff, staff),
     ];
     for (name, listener, outside) in both {
-        let Some((files, address)) = listener.tls.as_ref().zip(here(listener.address)) else {
+        let Some((cert, address)) = certificate_file(config, &listener.tls).zip(here(listener.address)) else {
             continue;
         };
         let host = outside.and_then(|url| reqwest::Url::parse(url).ok());
         let host = host.as_ref().and_then(|url| url.host_str()).unwrap_or("localhost");
-        let in_file = tls::chain(&files.cert).ok().and_then(|chain| chain.into_iter().next());
+        let in_file = tls::chain(&cert).ok().and_then(|chain| chain.into_iter().next());
         match handshake::shown(address, host).await {
             Ok(shown) if shown.first() == in_file.as_ref() => {
                 findings.good(
                     "listeners",
-                    format!("{name}: {address} shows the certificate in {}", files.cert.display()),
+                    format!("{name}: {address} shows the certificate in {}", cert.display()),
                 );
             }
             Ok(shown) => {
@@ -159,7 +174,7 @@ async fn certificates(config: &Config, runs: bool, findings: &mut Findings) {
                 let end = end.map_or_else(String::new, |end| format!(", which ends on {}", end.date()));
                 findings.wrong(
                     Code::CertificateStale,
-                    format!("{name}: {address} shows another certificate than {} holds{end}", files.cert.display()),
+                    format!("{name}: {address} shows another certificate than {} holds{end}", cert.display()),
                     "the portal takes changed files by itself and says why it refused them: journalctl -u nightdrop | grep certificate_refused; other paths in the configuration are taken by systemctl kill --signal=HUP nightdrop",
                 );
             }
