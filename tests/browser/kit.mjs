@@ -15,15 +15,16 @@ export const phone = { width: 360, height: 740 };
 export const tall = { width: 390, height: 844 };
 export const desktop = { width: 1280, height: 800 };
 
-export async function launch() {
+export async function launch(more = []) {
   return chromium.launch({
     executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
-    args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
+    args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync", ...more],
   });
 }
 
 // A fresh browser profile. Collects policy violations, script errors and requests to other hosts: all three must stay empty.
-export async function visit(browser, options = {}) {
+// `home`: where the portal is, if it is not at an address of this machine.
+export async function visit(browser, { home, ...options } = {}) {
   const context = await browser.newContext({ viewport: phone, ...options });
   const page = await context.newPage();
   page.faults = [];
@@ -32,6 +33,7 @@ export async function visit(browser, options = {}) {
   page.on("pageerror", (error) => page.faults.push(String(error)));
   page.on("request", (request) => {
     const url = request.url();
+    if (home && url.startsWith(`${home}/`)) return;
     if (!url.startsWith("http://127.0.0.1:") && !url.startsWith("http://localhost:") && !url.startsWith("blob:") && !url.startsWith("data:")) page.faults.push(`asked ${url}`);
   });
   return page;

@@ -4,9 +4,15 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use crate::support::{Folder, TestApp, TestOptions, form, png, private, sha256, until};
+use serde_json::json;
+
+use crate::browser::script;
+use crate::support::{Folder, Link, TestApp, TestOptions, form, png, private, sha256, until};
 
 const HOST: &str = "drop.example.com";
+const CONSOLE: &str = "console.example.com";
+/// Those who work here, in the tests.
+const COLLEAGUES: &str = "127.0.7.0/24";
 
 /// The block of this kind in the documentation.
 fn documented(kind: &str) -> String {
@@ -38,26 +44,34 @@ fn free_port() -> u16 {
 
 impl Proxy {
     /// Starts it with the documented lines: of these, only ports and paths are the test's own.
-    async fn start(kind: &str, portal: SocketAddr) -> Self {
+    async fn start(kind: &str, portal: SocketAddr, staff: SocketAddr) -> Self {
         let folder = Folder::new();
-        let made = rcgen::generate_simple_self_signed(vec![HOST.to_owned()]).unwrap();
+        let made = rcgen::generate_simple_self_signed(vec![HOST.to_owned(), CONSOLE.to_owned()]).unwrap();
         let (cert, key) = (made.cert.pem(), made.signing_key.serialize_pem());
         private(&folder.path().join("fullchain.pem"), &cert);
         private(&folder.path().join("key.pem"), &key);
         private(&folder.path().join("both.pem"), &format!("{cert}{key}"));
         let (port, other) = (free_port(), free_port());
         let path = folder.path().display().to_string();
-        let lines = documented(kind)
-            .replace("127.0.0.1:8080", &portal.to_string())
-            .replace("/etc/ssl/drop", &path)
-            .replace("listen 443", &format!("listen 127.0.0.1:{port}"))
-            .replace("bind :443", &format!("bind 127.0.0.1:{port}"));
+        let ours = |kind: &str| {
+            documented(kind)
+                .replace("127.0.0.1:8080", &portal.to_string())
+                .replace("127.0.0.1:8081", &staff.to_string())
+                .replace("10.0.0.0/8", COLLEAGUES)
+                .replace("/etc/ssl/drop", &path)
+                .replace("/etc/traefik", &path)
+                .replace("/var/log/nginx", &path)
+                .replace("listen 443", &format!("listen 127.0.0.1:{port}"))
+                .replace("bind :443", &format!("bind 127.0.0.1:{port}"))
+                .replace("address: \":443\"", &format!("address: \"127.0.0.1:{port}\""))
+        };
         let file = folder.path().join("conf");
         let mut command = match kind {
             "nginx" => {
                 let frame = format!(
                     "user root;\ndaemon off;\npid {path}/pid;\nerror_log {path}/error.log;\nevents {{}}\nhttp {{\naccess_log {path}/access.log;\n\
-                     client_body_temp_path {path}/bodies;\nproxy_temp_path {path}/answers;\n{lines}\n}}\n"
+                     client_body_temp_path {path}/bodies;\nproxy_temp_path {path}/answers;\n{}\n}}\n",
+                    ours(kind)
                 );
                 private(&file, &frame);
                 let mut command = Command::new("nginx");
@@ -65,16 +79,24 @@ impl Proxy {
                 command
             }
             "haproxy" => {
-                private(&file, &lines);
+                private(&file, &ours(kind));
                 let mut command = Command::new("haproxy");
                 command.arg("-db").arg("-f").arg(&file);
                 command
             }
+            "traefik" => {
+                let file = folder.path().join("traefik.yaml");
+                private(&file, &ours("yaml static"));
+                private(&folder.path().join("drop.yaml"), &ours("yaml dynamic"));
+                let mut command = Command::new("traefik");
+                command.arg(format!("--configfile={}", file.display())).env("HOME", &path);
+                command
+            }
             _ => {
                 let options = format!(
-                    "{{\nadmin off\nhttps_port {port}\nhttp_port {other}\nauto_https disable_redirects\nskip_install_trust\ndefault_bind 127.0.0.1\nstorage file_system {path}/caddy\n}}\n"
+                    "{{\nadmin off\nhttps_port {port}\nhttp_port {other}\nauto_https disable_redirects\nskip_install_trust\ndefault_bind 127.0.0.1\nstorage file_system {path}/caddy\n"
                 );
-                private(&file, &format!("{options}{lines}"));
+                private(&file, &ours(kind).replacen("{\n", &options, 1));
                 let mut command = Command::new("caddy");
                 command
                     .args(["run", "--adapter", "caddyfile", "--config"])
@@ -98,7 +120,7 @@ impl Proxy {
             if let Some(ended) = proxy.process.try_wait().unwrap() {
                 panic!("{kind} ended: {ended}\n{}", proxy.said());
             }
-            proxy.curl("127.0.0.1", "/healthz", &[]).0 == "200"
+            proxy.curl("127.0.0.1", "/healthz", &[]).0 == "200" && proxy.curl_at(CONSOLE, "127.0.7.9", "/healthz", &[]).0 == "200"
         })
         .await;
         proxy
@@ -106,18 +128,22 @@ impl Proxy {
 
     fn said(&self) -> String {
         let read = |name| std::fs::read_to_string(self.folder.path().join(name)).unwrap_or_default();
-        format!("{}{}", read("said"), read("error.log"))
+        ["said", "error.log", "drop-error.log", "drop.log"].map(read).concat()
     }
 
     /// Asks by HTTP/2, as browsers do, from an address of this machine. Returns the status and the answer's head.
     fn curl(&self, from: &str, path: &str, more: &[&str]) -> (String, String) {
+        self.curl_at(HOST, from, path, more)
+    }
+
+    fn curl_at(&self, host: &str, from: &str, path: &str, more: &[&str]) -> (String, String) {
         let said = Command::new("curl")
             .args(["--silent", "--http2", "--noproxy", "*", "--cacert"])
             .arg(self.folder.path().join("fullchain.pem"))
-            .args(["--resolve", &format!("{HOST}:{}:127.0.0.1", self.port), "--interface", from])
+            .args(["--resolve", &format!("{host}:{}:127.0.0.1", self.port), "--interface", from])
             .args(["--dump-header", "-", "--output", "/dev/null", "--write-out", "%{http_code}"])
             .args(more)
-            .arg(format!("https://{HOST}:{}{path}", self.port))
+            .arg(format!("https://{host}:{}{path}", self.port))
             .output()
             .expect("curl cannot be run: run tests/run");
         let text = String::from_utf8_lossy(&said.stdout).to_lowercase();
@@ -146,8 +172,13 @@ async fn stands_behind(kind: &str) {
         ..TestOptions::default()
     })
     .await;
-    app.restart_as(|config| config.public_url = format!("https://{HOST}")).await;
-    let proxy = Proxy::start(kind, app.running.as_ref().unwrap().public).await;
+    app.restart_as(|config| {
+        config.public_url = format!("https://{HOST}");
+        config.staff_url = Some(format!("https://{CONSOLE}"));
+    })
+    .await;
+    let running = app.running.as_ref().unwrap();
+    let proxy = Proxy::start(kind, running.public, running.staff).await;
     let link = app.link_for("passport", None).await;
 
     // The page, by HTTP/2, as the portal made it: packed by the portal for who takes it, and by nobody else for who does not.
@@ -193,18 +224,84 @@ async fn stands_behind(kind: &str) {
 
     let second = unbuffered(&app, &proxy, kind).await;
     let third = resumes(&app, &proxy, kind).await;
+    let browsed = app.link_for("passport", None).await;
+    let fourth = from_a_browser(&browsed, &proxy, kind).await;
     app.work().await;
     let mut arrived: Vec<String> = app.has("applicant-1").await.into_iter().map(|(sha, _)| sha).collect();
-    let mut sent = vec![sha256(&large), second, third];
+    let mut sent = vec![sha256(&large), second, third, fourth];
     arrived.sort();
     sent.sort();
     assert_eq!(arrived, sent, "{kind}");
 
-    // Nothing that the proxy wrote tells a link.
-    for file in crate::support::walk(proxy.folder.path()) {
-        let text = std::fs::read(&file).unwrap();
-        assert!(!holds(&text, link.token.as_bytes()), "{kind}: {}", file.display());
+    let invitation = console(&proxy, kind);
+    // A portal that is away is an error, and errors are logged by themselves.
+    app.stop().await;
+    let (status, _) = proxy.curl("127.0.6.4", &link.path, &[]);
+    assert!(["502", "503", "504"].contains(&status.as_str()), "{kind}: {status}");
+    let written: Vec<u8> = crate::support::walk(proxy.folder.path())
+        .into_iter()
+        .filter(|file| file.file_name().is_none_or(|name| name != "photo.png"))
+        .flat_map(|file| std::fs::read(file).unwrap())
+        .collect();
+    for secret in [&link.token, &browsed.token, &invitation] {
+        assert!(
+            !holds(&written, secret.as_bytes()),
+            "nothing that {kind} wrote tells a link: {}",
+            proxy.said()
+        );
     }
+    let logged: &[u8] = if kind == "traefik" {
+        b"\"RequestMethod\":\"PATCH\""
+    } else {
+        b"/d/-"
+    };
+    assert!(holds(&written, logged), "{kind} keeps a log: {}", proxy.said());
+}
+
+/// A photo of 20 MB, as somebody sends it.
+async fn from_a_browser(link: &Link, proxy: &Proxy, kind: &str) -> String {
+    let photo = png(4, 20_400_000);
+    let file = proxy.folder.path().join("photo.png");
+    std::fs::write(&file, &photo).unwrap();
+    let given = json!({ "kind": kind, "port": proxy.port, "photo": file, "link": format!("https://{HOST}{}", link.path) });
+    tokio::task::spawn_blocking(move || script("proxied.mjs", &given)).await.unwrap();
+    sha256(&photo)
+}
+
+/// The console is under its own name, and there for those who work here. Returns what stood in the path of an invitation.
+fn console(proxy: &Proxy, kind: &str) -> String {
+    let (status, head) = proxy.curl_at(CONSOLE, "127.0.7.1", "/sign-in", &[]);
+    assert!(
+        status == "200" && head.contains("cache-control: no-store"),
+        "{kind}: {status} {head}"
+    );
+    assert_eq!(proxy.curl_at(CONSOLE, "127.0.6.1", "/sign-in", &[]).0, "403", "{kind}: strangers");
+    assert_eq!(
+        proxy.curl("127.0.7.1", "/sign-in", &[]).0,
+        "404",
+        "{kind}: the applicants' name has no console"
+    );
+    assert_eq!(
+        proxy.curl_at(CONSOLE, "127.0.7.1", "/d/x", &[]).0,
+        "404",
+        "{kind}: the console has no links"
+    );
+    // Forms are believed from their own page alone, whose address has no port that only a test has.
+    for (origin, refused) in [("https://evil.example", true), ("https://console.example.com", false)] {
+        let origin = format!("Origin: {origin}");
+        let fields = [
+            "--data",
+            "email=nobody%40example.com&password=wrong-password-of-nobody",
+            "--header",
+            &origin,
+        ];
+        let (status, head) = proxy.curl_at(CONSOLE, "127.0.7.1", "/sign-in", &fields);
+        assert_eq!(status == "403", refused, "{kind}: {status} {head}");
+    }
+    let secret = "inviTation0000000000000000000000secret";
+    let path = format!("/invitation/{}/{secret}", "0".repeat(32));
+    assert!(proxy.curl_at(CONSOLE, "127.0.7.1", &path, &[]).0.starts_with('4'), "{kind}");
+    secret.to_owned()
 }
 
 fn holds(text: &[u8], what: &[u8]) -> bool {
@@ -298,19 +395,25 @@ async fn resumes(app: &TestApp, proxy: &Proxy, kind: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs nginx and curl: run tests/run"]
+#[ignore = "needs nginx, curl, Chromium and playwright-core: run tests/run"]
 async fn nginx_as_documented_stands_before_the_portal() {
     stands_behind("nginx").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs haproxy and curl: run tests/run"]
+#[ignore = "needs haproxy, curl, Chromium and playwright-core: run tests/run"]
 async fn haproxy_as_documented_stands_before_the_portal() {
     stands_behind("haproxy").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs caddy and curl: run tests/run"]
+#[ignore = "needs caddy, curl, Chromium and playwright-core: run tests/run"]
 async fn caddy_as_documented_stands_before_the_portal() {
     stands_behind("caddy").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs traefik, curl, Chromium and playwright-core: run tests/run"]
+async fn traefik_as_documented_stands_before_the_portal() {
+    stands_behind("traefik").await;
 }
