@@ -26,7 +26,11 @@ pub(super) async fn look(config: &Config, findings: &mut Findings) -> bool {
         }
         Err(error) => {
             let text = format!("{database}: {}", chain(&error));
-            findings.wrong(Code::DatabaseUnreached, text, "start the server, or set database.url_file and database.ca_file right");
+            findings.wrong(
+                Code::DatabaseUnreached,
+                text,
+                "start the server, or set database.url_file and database.ca_file right",
+            );
             return false;
         }
     };
