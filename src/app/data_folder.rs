@@ -34,7 +34,7 @@ use crate::workflow::seal::RowSeal;
 
 /// Rows of the store that bind it to its portal and to its slots file.
 pub(super) const PORTAL_ROW: &str = "portal";
-pub(super) const SLOTS_ROW: &str = "slots";
+pub(super) use super::slots_growth::SLOTS_ROW;
 
 /// What backup tools look for before they leave a folder out.
 const CACHE_TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55
@@ -302,7 +302,7 @@ pub(super) async fn open_slots(config: &Config, layout: &Layout, store: &dyn Bac
             _ => StartError::Refused(why),
         }
     })?;
-    let place = noted(PLACE).await?;
+    let place = slots_growth::noted_place(store).await?;
     let watch = Watch::begin(&layout.slots, &slots, place.as_deref()).map_err(|e| refused("the erasure self-test")(&e))?;
     let assurance = watch.current();
     if assurance.class == AssuranceClass::C && !config.accept_weak_erasure {

@@ -16,6 +16,7 @@ use super::checkpoints::{RECOVERED_ROW, check_against_checkpoints};
 use super::data_folder::{self, PORTAL_ROW, SLOTS_ROW};
 use super::identity::{Condition, Label, Part, PortalId, Survey};
 use super::layout::{Layout, StoreKind};
+use super::slots_growth;
 use super::vault_key::{self, KeyProtection};
 use super::{StartError, refused};
 use crate::chain::chain;
@@ -454,7 +455,7 @@ impl Recovery {
     /// Binds the store to a slots file: its rows first, so that a label never names a file that the rows do not.
     fn name_slots(&self, uuid: [u8; 16]) -> Result<(), StartError> {
         if let Some(store) = &self.store {
-            store.set_meta(SLOTS_ROW, &uuid).map_err(|e| failed("the store")(&e))?;
+            slots_growth::bind_slots(store, &uuid).map_err(|e| failed("the store")(&e))?;
             data_folder::name_slots(&self.layout, self.portal, uuid)?;
         }
         Ok(())

@@ -15,7 +15,11 @@ use crate::crypto::erase::EraseError;
 use crate::crypto::slots::{PAGE, SlotsFile};
 use crate::storage::StorageError;
 use crate::storage::backend::Backend;
+use crate::storage::sled::SledStore;
+use crate::storage::sled::error::StoreError;
 
+/// Where the store notes which slots file is its own.
+pub(super) const SLOTS_ROW: &str = "slots";
 /// Where the store notes which blocks the slots file had.
 pub(super) const PLACE: &str = "slots_place";
 /// Where the store notes a growth: the places of the earlier part's blocks ‖ its length, 8 bytes; empty when it is over.
@@ -59,7 +63,7 @@ pub(super) async fn grow(config: &Config, layout: &Layout, store: &dyn Backend, 
             };
         }
         None => {
-            let place = store.meta(PLACE).await.map_err(broken)?;
+            let place = noted_place(store).await?;
             let now = place_of(slots, None)?;
             if place.is_some() && place.as_deref() != now.as_ref().map(|now| &now[..]) {
                 // A file that was moved is judged first.
@@ -106,6 +110,19 @@ pub(super) async fn forget(store: &dyn Backend) -> Result<(), StartError> {
         Some(noted) if !noted.is_empty() => store.set_meta(GROWING, &[]).await.map_err(broken),
         Some(_) | None => Ok(()),
     }
+}
+
+/// Binds the store of a recovered portal to another slots file, whose place its next start notes: that of the file before is no place that it was moved from.
+pub(super) fn bind_slots(store: &SledStore, uuid: &[u8; 16]) -> Result<(), StoreError> {
+    store.set_meta(SLOTS_ROW, uuid)?;
+    store.set_meta(PLACE, &[])?;
+    store.set_meta(GROWING, &[])
+}
+
+/// The place that the slots file had when it was accepted last.
+pub(super) async fn noted_place(store: &dyn Backend) -> Result<Option<Vec<u8>>, StartError> {
+    let noted = store.meta(PLACE).await.map_err(|e| store_failed("the store", e))?;
+    Ok(noted.filter(|place| !place.is_empty()))
 }
 
 struct Began {

@@ -7,9 +7,9 @@ use std::path::Path;
 use super::aside::set_aside;
 use super::note::Losses;
 use super::{Part, PortalId, Recovery, Report, StartError, failed};
-use crate::app::data_folder::{self, SLOTS_ROW};
+use crate::app::data_folder;
 use crate::app::identity::LAYOUT;
-use crate::app::vault_key;
+use crate::app::{slots_growth, vault_key};
 use crate::chain::chain;
 use crate::crypto::private_file;
 use crate::domain::audit::AuditAction;
@@ -186,7 +186,7 @@ impl Recovery {
         let restored = SledStore::restore(&fresh, rows).map_err(|e| broken(&e))?;
         restored.map_err(|e| broken(&e))?;
         let store = SledStore::open(&fresh, Options::default(), Source::System, data_folder::seal(&self.layout)).map_err(|e| broken(&e))?;
-        store.set_meta(SLOTS_ROW, &slots).map_err(|e| broken(&e))?;
+        slots_growth::bind_slots(&store, &slots).map_err(|e| broken(&e))?;
         drop(store);
         // What was in the way is set aside by now; an empty place of a mount is filled.
         let moved = match std::fs::rename(&fresh, &self.layout.store) {
