@@ -542,7 +542,9 @@ pub(super) async fn a_crash_after_each_step_of_an_upload_leaves_what_the_sweep_f
         for n in 0..2_u8 {
             // Behind the end of the file is an error, no file is none.
             let found = store.blobs.get(key(n.into())).await.unwrap_or_default();
-            assert_eq!(found, (steps > n).then(|| chunk(n)), "{steps}");
+            // What was put and neither shown nor synced may be there or not.
+            let wanted = (steps > n).then(|| chunk(n));
+            assert!(found == wanted || (steps < 3 && found.is_none()), "chunk {n} after {steps} steps");
         }
         if steps == 3 {
             assert!(request.held().is_some());

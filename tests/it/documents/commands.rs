@@ -9,8 +9,12 @@ use crate::support::walk;
 const ENDS: [&str; 7] = ["|", "||", "&&", ";", "&", ")", "("];
 /// Stands for more of the same.
 const MORE: &str = "…";
-/// What begins like a command and is none: the head of a receipt.
-const OTHERS: [&str; 1] = ["nightdrop deletion receipt v1"];
+/// What begins like a command and is none: the heads of a receipt and of a statement, and what `--version` says.
+const OTHERS: [&str; 3] = [
+    "nightdrop deletion receipt v1",
+    "nightdrop erasure statement v1",
+    concat!("nightdrop ", env!("CARGO_PKG_VERSION")),
+];
 
 /// The words of a line as a shell takes them, quotation marks gone. Operators are words of their own; a comment, or what stands three blanks behind a command as its
 /// explanation, is none.
