@@ -6,19 +6,17 @@
 use std::process::Command;
 
 fn main() {
+    // None of these begins with NIGHTDROP_: `cargo run` and `cargo test` hand them on to the program, which would take them for settings.
     println!("cargo::rerun-if-env-changed=NIGHTDROP_COMMIT");
     println!("cargo::rerun-if-changed=assets/packaging/build.rs");
     let release = std::env::var("PROFILE").is_ok_and(|profile| profile == "release");
     let commit = given().or_else(|| release.then(of_git).flatten());
     let otherwise = if release { "unknown" } else { "development" };
-    println!("cargo::rustc-env=NIGHTDROP_BUILD_COMMIT={}", commit.as_deref().unwrap_or(otherwise));
-    println!(
-        "cargo::rustc-env=NIGHTDROP_BUILD_TARGET={}",
-        std::env::var("TARGET").unwrap_or_default()
-    );
+    println!("cargo::rustc-env=BUILD_COMMIT={}", commit.as_deref().unwrap_or(otherwise));
+    println!("cargo::rustc-env=BUILD_TARGET={}", std::env::var("TARGET").unwrap_or_default());
     let compiler = std::env::var("RUSTC").unwrap_or_else(|_| "rustc".to_owned());
     let compiler = said(&compiler, &["--version"]).unwrap_or_else(|| "unknown".to_owned());
-    println!("cargo::rustc-env=NIGHTDROP_BUILD_COMPILER={compiler}");
+    println!("cargo::rustc-env=BUILD_COMPILER={compiler}");
 }
 
 /// What whoever builds says. A word that could be no commit is passed over, and said.

@@ -564,11 +564,13 @@ async fn a_row_that_cannot_be_read_stops_neither_the_start_nor_the_others() {
     app.drop_front(&good, 1).await;
     let mut row = app.request(&bad).await.encode();
     row.truncate(row.len() / 2);
-    let store = app.embedded();
-    let store = store.store();
-    let mut batch = Batch::new();
-    batch.put(key::request(bad.id), row);
-    store.settled(store.apply(batch).unwrap()).await.unwrap();
+    {
+        let embedded = app.embedded();
+        let store = embedded.store();
+        let mut batch = Batch::new();
+        batch.put(key::request(bad.id), row);
+        store.settled(store.apply(batch).unwrap()).await.unwrap();
+    }
     app.restart().await;
     app.work_until(&clock, Duration::minutes(1), async |h| h.state(&good).await == RequestState::Purged)
         .await;
