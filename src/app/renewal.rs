@@ -62,16 +62,16 @@ struct Files {
     paths: TlsFiles,
     /// Of the files that were read last.
     stamps: Stamps,
-    told: Told,
+    fault: FileFault,
 }
 
-/// Whether the log has said that these files cannot be used.
+/// Whether these files cannot be used, and whether the log has said so.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Told {
-    Nothing,
-    /// Certificate and key are written one after the other: only what is still wrong at the next look is told.
-    Waiting,
-    Refused,
+enum FileFault {
+    None,
+    /// Certificate and key are written one after the other: only what is still wrong at the next look is logged.
+    Unconfirmed,
+    Logged,
 }
 
 /// What changes when a file is replaced or written; `None` where it cannot be looked at.
@@ -115,7 +115,7 @@ impl Certificates {
                 files: Mutex::new(Files {
                     paths: files.clone(),
                     stamps,
-                    told: Told::Nothing,
+                    fault: FileFault::None,
                 }),
             })))
         };
@@ -209,7 +209,7 @@ impl Renewed {
             *files = Files {
                 paths,
                 stamps,
-                told: Told::Nothing,
+                fault: FileFault::None,
             };
         }
     }
@@ -219,14 +219,14 @@ impl Watched {
     fn look(&self) {
         let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
         let seen = stamps(&files.paths);
-        if seen == files.stamps && files.told != Told::Waiting {
+        if seen == files.stamps && files.fault != FileFault::Unconfirmed {
             return;
         }
         match read(self.listener, &files.paths) {
             Ok((stamps, key)) => {
                 self.certificate.replace(key);
                 files.stamps = stamps;
-                files.told = Told::Nothing;
+                files.fault = FileFault::None;
                 tracing::info!(
                     event = "certificate_renewed",
                     listener = self.listener,
@@ -235,9 +235,9 @@ impl Watched {
             }
             Err(error) => {
                 // Another change is waited for once more.
-                let again = seen == files.stamps && files.told == Told::Waiting;
+                let again = seen == files.stamps && files.fault == FileFault::Unconfirmed;
                 files.stamps = seen;
-                files.told = if again { Told::Refused } else { Told::Waiting };
+                files.fault = if again { FileFault::Logged } else { FileFault::Unconfirmed };
                 if again {
                     tracing::error!(
                         event = "certificate_refused",
